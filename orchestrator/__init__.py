@@ -1,0 +1,1 @@
+"""The control plane: searches, fleet, releases and rollouts behind one API."""

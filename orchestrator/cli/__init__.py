@@ -1,0 +1,1 @@
+"""The ``fleetfit`` command: one file a noun."""

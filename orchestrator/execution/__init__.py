@@ -1,0 +1,1 @@
+"""Work on Ray, behind one interface: the only package that imports Ray."""

@@ -1,0 +1,1 @@
+"""Devices: enrolment, sessions, leases, measurements."""

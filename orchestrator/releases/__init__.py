@@ -1,0 +1,1 @@
+"""Signed releases: manifest, golden inputs, the TUF repository."""

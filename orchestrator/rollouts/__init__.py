@@ -1,0 +1,1 @@
+"""Delivery of releases to selected devices."""

@@ -1,0 +1,1 @@
+"""The loop over recipes: budgets, space, stages, samplers, controller, report."""

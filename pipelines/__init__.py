@@ -1,0 +1,1 @@
+"""Compression as a library: PyTorch in, artifact out."""
