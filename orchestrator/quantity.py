@@ -95,14 +95,10 @@ def format_energy(joules: float) -> str:
 def _parse(text: str, *, name: str, units: dict[str, float] | dict[str, int], example: str) -> float:
     match = _NUMBER_AND_UNIT.fullmatch(text)
     if match is None:
-        raise InvalidInputError(
-            f"{name}: '{text}' is not a number with a unit", hint=f"for example {example}"
-        )
+        raise InvalidInputError(f"{name}: '{text}' is not a number with a unit", hint=f"for example {example}")
     number, unit = match[1], match[2]
     if unit is None:
-        raise InvalidInputError(
-            f"{name}: '{text}' has no unit", hint=f"for example {example}", reason="UNIT_MISSING"
-        )
+        raise InvalidInputError(f"{name}: '{text}' has no unit", hint=f"for example {example}", reason="UNIT_MISSING")
     if unit not in units:
         known = ", ".join(units)
         raise InvalidInputError(f"{name}: unknown unit '{unit}' in '{text}'", hint=f"use one of {known}")

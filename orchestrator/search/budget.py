@@ -41,7 +41,7 @@ class Verdict:
     device: str = ""
 
     def excess_fraction(self) -> float:
-        """How far beyond its limit the figure is, relative to the limit; 0 where it is held, inf where it is missing."""
+        """How far beyond its limit the figure is, relative to it; 0 where it is held, inf where it is missing."""
         if self.held:
             return 0.0
         if self.value is None or self.limit == 0:
@@ -64,9 +64,7 @@ def judge_accuracy(budgets: Budgets, accuracy: float, baseline_accuracy: float |
     return (Verdict(budget="accuracy", limit=floor, value=accuracy, held=accuracy >= floor - 1e-9),)
 
 
-def judge_measurements(
-    budgets: Budgets, measurements: Mapping[str, Measurement | None]
-) -> tuple[Verdict, ...]:
+def judge_measurements(budgets: Budgets, measurements: Mapping[str, Measurement | None]) -> tuple[Verdict, ...]:
     """The verdicts on what devices measured, for every device by name.
 
     Latency and energy are held when the upper end of the interval is: a figure that only may be within its budget is

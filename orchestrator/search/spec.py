@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
-from orchestrator.errors import FleetfitError, InvalidInputError
+from orchestrator.errors import InvalidInputError
 from orchestrator.quantity import parse_bytes, parse_duration_s, parse_energy_j, parse_fraction
 from orchestrator.search.budget import Budgets
 
 
-def _with(parse: Any, scale: float = 1.0) -> BeforeValidator:
-    """A validator that reads a quantity with its unit, and lets no bare number through."""
+def _quantity(parse: Callable[..., float]) -> AfterValidator:
+    """A validator that lets only quantities through that ``parse`` can read, and keeps them as they were written."""
 
-    def read(value: Any, info: Any) -> Any:
-        if value is None:
-            return None
+    def check(text: str, info: ValidationInfo) -> str:
         try:
-            parsed = parse(str(value), name=info.field_name)
-        except FleetfitError as error:
-            raise ValueError(f"{error.message}; {error.hint}") from error
-        return parsed * scale if scale != 1.0 else parsed
+            parse(text, name=str(info.field_name))
+        except InvalidInputError as error:
+            raise ValueError(f"{error.message.partition(': ')[2]}; {error.hint}") from error
+        return text
 
-    return BeforeValidator(read)
+    return AfterValidator(check)
+
+
+Duration = Annotated[str, _quantity(parse_duration_s)]
+EnergyQuantity = Annotated[str, _quantity(parse_energy_j)]
+Size = Annotated[str, _quantity(parse_bytes)]
+Share = Annotated[str, Field(coerce_numbers_to_str=True), _quantity(parse_fraction)]
 
 
 class BudgetSpec(BaseModel):
@@ -31,22 +36,28 @@ class BudgetSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    latency_p95: Annotated[float | None, _with(parse_duration_s, 1e3)] = None
-    energy: Annotated[float | None, _with(parse_energy_j, 1e3)] = None
-    memory: Annotated[int | None, _with(parse_bytes)] = None
-    size: Annotated[int | None, _with(parse_bytes)] = None
-    accuracy: Annotated[float | None, _with(parse_fraction)] = None
-    accuracy_drop: Annotated[float | None, _with(parse_fraction)] = None
+    latency_p95: Duration | None = None
+    energy: EnergyQuantity | None = None
+    memory: Size | None = None
+    size: Size | None = None
+    accuracy: Share | None = None
+    accuracy_drop: Share | None = None
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> BudgetSpec:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("at least one budget is needed, for example 'latency_p95: 20ms'")
+        return self
 
     def budgets(self) -> Budgets:
-        """The budgets in the units of the domain: milliseconds, millijoules, bytes."""
+        """The budgets in the units of the domain: milliseconds, millijoules, bytes, fractions."""
         return Budgets(
-            latency_p95_ms=self.latency_p95,
-            energy_mj=self.energy,
-            memory_bytes=self.memory,
-            size_bytes=self.size,
-            accuracy=self.accuracy,
-            accuracy_drop=self.accuracy_drop,
+            latency_p95_ms=_parsed(parse_duration_s, self.latency_p95, 1e3),
+            energy_mj=_parsed(parse_energy_j, self.energy, 1e3),
+            memory_bytes=None if self.memory is None else parse_bytes(self.memory, name="memory"),
+            size_bytes=None if self.size is None else parse_bytes(self.size, name="size"),
+            accuracy=_parsed(parse_fraction, self.accuracy),
+            accuracy_drop=_parsed(parse_fraction, self.accuracy_drop),
         )
 
 
@@ -58,8 +69,18 @@ class MeasuringSpec(BaseModel):
     runtime: str = ""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     samples: Annotated[int, Field(ge=72, le=1_000_000)] = 200
-    minimum_duration: Annotated[float, _with(parse_duration_s)] = 2.0
-    maximum_duration: Annotated[float, _with(parse_duration_s)] = 30.0
+    minimum_duration: Duration = "2s"
+    maximum_duration: Duration = "30s"
+
+    @property
+    def minimum_duration_s(self) -> float:
+        """Shortest timed phase."""
+        return parse_duration_s(self.minimum_duration, name="minimum_duration")
+
+    @property
+    def maximum_duration_s(self) -> float:
+        """Longest timed phase."""
+        return parse_duration_s(self.maximum_duration, name="maximum_duration")
 
 
 class SearchSpec(BaseModel):
@@ -75,17 +96,15 @@ class SearchSpec(BaseModel):
     formats: tuple[str, ...] = ("onnx",)
     sampler: str = "measure-first"
     max_trials: Annotated[int, Field(ge=1, le=100_000)] = 100
-    time_limit: Annotated[float | None, _with(parse_duration_s)] = None
+    time_limit: Duration | None = None
     parallel: Annotated[int | None, Field(ge=1, le=4096)] = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     measuring: MeasuringSpec = MeasuringSpec()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _name_the_budgets(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not data.get("budgets"):
-            raise ValueError("budgets: at least one is needed, for example 'latency_p95: 20ms'")
-        return data
+    @property
+    def time_limit_s(self) -> float | None:
+        """How long the search may take; None: until its space is spent."""
+        return None if self.time_limit is None else parse_duration_s(self.time_limit, name="time_limit")
 
 
 def parse_search_spec(data: dict[str, Any]) -> SearchSpec:
@@ -102,3 +121,7 @@ def parse_search_spec(data: dict[str, Any]) -> SearchSpec:
         place = ".".join(str(part) for part in first["loc"]) or "spec"
         message = first["msg"].removeprefix("Value error, ")
         raise InvalidInputError(f"{place}: {message}", hint="see 'fleetfit search run --help'") from error
+
+
+def _parsed(parse: Callable[..., float], text: str | None, scale: float = 1.0) -> float | None:
+    return None if text is None else parse(text, name="budget") * scale
