@@ -1,0 +1,1 @@
+"""Measurements: protocol, statistics, the worker process, and what guards them."""

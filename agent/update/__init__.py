@@ -1,0 +1,1 @@
+"""Updates: verify, download, test, switch, and go back by itself."""
