@@ -87,8 +87,8 @@ def train(*, epochs: int, seed: int, held_out: int = 5000) -> tuple[ResNet8, flo
     x_train, y_train, x_held, y_held = x[:-held_out], y[:-held_out], x[-held_out:], y[-held_out:]
     model = ResNet8().to(memory_format=torch.channels_last)
     batch, steps = 128, len(x_train) // 128
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.3, total_steps=epochs * steps, pct_start=0.2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.15, total_steps=epochs * steps, pct_start=0.2)
     for epoch in range(epochs):
         model.train()
         started, total = time.monotonic(), 0.0

@@ -67,7 +67,7 @@ def format_duration(seconds: float) -> str:
     if seconds <= 0:
         return "0s"
     for unit, scale in (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0)):
-        if seconds < 1000 * scale or unit == "s":
+        if seconds < 999.5 * scale or unit == "s":
             break
     if seconds < 120:
         return f"{_three_digits(seconds / scale)}{unit}"
@@ -87,7 +87,7 @@ def format_bytes(size_bytes: float) -> str:
 def format_energy(joules: float) -> str:
     """The energy with the unit that reads best, three significant digits: ``1.52mJ``."""
     for unit, scale in (("nJ", 1e-9), ("uJ", 1e-6), ("mJ", 1e-3), ("J", 1.0)):
-        if joules < 1000 * scale or unit == "J":
+        if joules < 999.5 * scale or unit == "J":
             break
     return f"{_three_digits(joules / scale)}{unit}"
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import grpc
 
 from orchestrator import errors
-from orchestrator.errors import FleetfitError
 from orchestrator.client.endpoint import Endpoint
+from orchestrator.errors import FleetfitError
 
 # Every server certificate carries this name, so that the address by which a server is reached may be anything.
 SERVER_NAME = "orchestrator.fleetfit.internal"
@@ -80,9 +80,7 @@ class Connection:
         )
         self._metadata = (("authorization", f"Bearer {endpoint.token}"),)
 
-    def call(
-        self, method: Callable[..., Response], request: object, *, timeout_s: float = CALL_TIMEOUT_S
-    ) -> Response:
+    def call(self, method: Callable[..., Response], request: object, *, timeout_s: float = CALL_TIMEOUT_S) -> Response:
         """The answer to one request.
 
         Raises:
@@ -93,13 +91,13 @@ class Connection:
         except grpc.RpcError as error:
             raise translated(error, self.endpoint) from error
 
-    def stream(self, method: Callable[..., Any], request: object) -> Iterator[Any]:
+    def stream(self, method: Callable[..., Any], request: object, *, timeout_s: float | None = None) -> Iterator[Any]:
         """Yields the answers to one request, and ends the call when the caller stops to ask.
 
         Raises:
             FleetfitError: As in :meth:`call`.
         """
-        call = method(request, metadata=self._metadata)
+        call = method(request, metadata=self._metadata, timeout=timeout_s)
         try:
             yield from call
         except grpc.RpcError as error:
@@ -114,9 +112,8 @@ class Connection:
 
 def translated(error: grpc.RpcError, endpoint: Endpoint) -> FleetfitError:
     """The error as the class that the server raised, with its message, hint and reason."""
-    status: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
-    details: str = error.details() or ""  # type: ignore[attr-defined]
-    trailing = {key: value for key, value in error.trailing_metadata() or ()}  # type: ignore[attr-defined]
+    status, details = error.code(), error.details() or ""
+    trailing = {entry.key: entry.value for entry in error.trailing_metadata() or ()}
     reason = _text(trailing.get("fleetfit-reason"))
     if not reason:
         return _without_reason(status, details, endpoint)
@@ -128,7 +125,12 @@ def translated(error: grpc.RpcError, endpoint: Endpoint) -> FleetfitError:
 def _without_reason(status: grpc.StatusCode, details: str, endpoint: Endpoint) -> FleetfitError:
     """What gRPC itself has to say: the server did not answer, or knows nothing of the method."""
     if status is grpc.StatusCode.UNAVAILABLE:
-        if "CERTIFICATE_VERIFY_FAILED" in details or "Peer name" in details:
+        if "WRONG_VERSION_NUMBER" in details:
+            return errors.UnavailableError(
+                f"what answers at {endpoint.address} does not speak TLS: it is no orchestrator",
+                hint="check host and port: 'fleetfit up' prints them",
+            )
+        if "handshake failed" in details or "Peer name" in details:
             return errors.UnavailableError(
                 f"the server at {endpoint.address} shows a certificate that {endpoint.ca_source} did not sign",
                 hint="give the certificate authority of that server with --ca or FLEETFIT_CA",
@@ -138,6 +140,8 @@ def _without_reason(status: grpc.StatusCode, details: str, endpoint: Endpoint) -
             f"no orchestrator answers at {endpoint.address}",
             hint="start it with 'fleetfit up', or name another one with --server or FLEETFIT_SERVER",
         )
+    if status is grpc.StatusCode.CANCELLED:
+        return errors.UnavailableError(f"the orchestrator at {endpoint.address} ended the call: it is stopping")
     if status is grpc.StatusCode.UNIMPLEMENTED:
         return errors.OperationError(
             f"the server at {endpoint.address} does not know this request",

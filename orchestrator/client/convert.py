@@ -17,7 +17,7 @@ from fleetfit.v1 import (
     server_pb2,
     session_pb2,
 )
-from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -99,7 +99,7 @@ def search(message: searches_pb2.Search, trials: tuple[Trial, ...] = ()) -> Sear
     return Search(
         id=message.id,
         name=message.name,
-        state=_enum(SearchState, searches_pb2.SearchState, message.state),
+        state=_enum(SearchState, searches_pb2.SearchState.DESCRIPTOR, message.state),
         reason=message.reason,
         budgets=_budgets(message.budgets),
         devices=tuple(message.devices),
@@ -123,7 +123,7 @@ def trial(message: searches_pb2.Trial) -> Trial:
         number=message.number,
         title=message.title,
         recipe_json=message.recipe_json,
-        state=_enum(TrialState, searches_pb2.TrialState, message.state),
+        state=_enum(TrialState, searches_pb2.TrialState.DESCRIPTOR, message.state),
         reason=message.reason,
         progress=message.progress,
         format=message.format,
@@ -150,7 +150,7 @@ def measurement(message: measurement_pb2.Measurement) -> Measurement:
     return Measurement(
         result_id=message.result_id,
         artifact_sha256=message.artifact_sha256,
-        outcome=_enum(Outcome, measurement_pb2.Outcome, message.outcome),
+        outcome=_enum(Outcome, measurement_pb2.Outcome.DESCRIPTOR, message.outcome),
         detail=message.detail,
         latency=_latency(message.latency) if message.HasField("latency") else None,
         energy=_energy(message.energy) if message.HasField("energy") else None,
@@ -187,14 +187,14 @@ def rollout(message: rollouts_pb2.Rollout) -> Rollout:
         release_id=message.release_id,
         release=message.release,
         selector=message.selector,
-        state=_enum(RolloutState, rollouts_pb2.RolloutState, message.state),
+        state=_enum(RolloutState, rollouts_pb2.RolloutState.DESCRIPTOR, message.state),
         reason=message.reason,
         deployments=tuple(
             Deployment(
                 id=each.id,
                 device_id=each.device_id,
                 device=each.device,
-                state=_enum(DeploymentState, session_pb2.DeploymentState, each.state),
+                state=_enum(DeploymentState, session_pb2.DeploymentState.DESCRIPTOR, each.state),
                 reason=each.reason,
                 updated_at=_time(each, "updated_at"),
             )
@@ -262,7 +262,7 @@ def _latency(message: measurement_pb2.Latency) -> Latency:
         first_inference_ms=message.first_inference_ms,
         warm_up_count=message.warm_up_count,
         steady_state=message.steady_state,
-        quality=_enum(Quality, measurement_pb2.Quality, message.quality),
+        quality=_enum(Quality, measurement_pb2.Quality.DESCRIPTOR, message.quality),
         remarks=tuple(message.remarks),
     )
 
@@ -312,20 +312,19 @@ def _provenance(number: int) -> Provenance:
     # A figure whose source is not told may not pass for a measured one.
     if number == device_facts_pb2.PROVENANCE_UNSPECIFIED:
         return Provenance.ESTIMATED
-    return _enum(Provenance, device_facts_pb2.Provenance, number)
+    return _enum(Provenance, device_facts_pb2.Provenance.DESCRIPTOR, number)
 
 
-def _enum(kind: type[EnumType], wrapper: EnumTypeWrapper, number: int) -> EnumType:
+def _enum(kind: type[EnumType], descriptor: EnumDescriptor, number: int) -> EnumType:
     """The member of ``kind`` that the number stands for.
 
     Raises:
         OperationError: The server is newer and says something that this client does not know.
     """
+    prefix = descriptor.values_by_number[0].name.removesuffix("UNSPECIFIED")
     try:
-        name = wrapper.Name(number)
-        prefix = wrapper.Name(0).removesuffix("UNSPECIFIED")
-        return kind[name.removeprefix(prefix)]
-    except (KeyError, ValueError) as error:
+        return kind[descriptor.values_by_number[number].name.removeprefix(prefix)]
+    except KeyError as error:
         raise OperationError(
             f"the server answered with a {kind.__name__} that this client does not know ({number})",
             hint="bring fleetfit here to the server's version: 'fleetfit status' shows it",

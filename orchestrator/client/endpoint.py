@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.config import Layout, default_data_dir
+from orchestrator.data_directory import read_endpoints
 from orchestrator.errors import InvalidInputError, UnauthenticatedError, UnavailableError
 
 _START = "start one with 'fleetfit up', or name one with --server or FLEETFIT_SERVER"
+_GIVE_CA = "give the server's certificate authority (PEM) with --ca or FLEETFIT_CA"
 _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}  # noqa: S104
 
 
@@ -24,15 +26,6 @@ class Endpoint:
     token: str = field(repr=False)
     # Where the authority's certificate was read, for messages.
     ca_source: str
-
-
-def default_data_dir() -> Path:
-    """The directory of a local orchestrator: ``FLEETFIT_DATA_DIR``, or the user's data directory."""
-    # Imported here because a client that is told the address does without it.
-    from platformdirs import user_data_path
-
-    given = os.environ.get("FLEETFIT_DATA_DIR")
-    return Path(given) if given else user_data_path("fleetfit")
 
 
 def find_endpoint(
@@ -54,53 +47,51 @@ def find_endpoint(
     environment = {} if data_dir is not None else os.environ
     address = address or environment.get("FLEETFIT_SERVER")
     token = token or environment.get("FLEETFIT_TOKEN")
-    ca_path = ca or environment.get("FLEETFIT_CA")
-    directory = Path(data_dir) if data_dir is not None else None
-    if not (address and token and ca_path):
-        directory = directory or default_data_dir()
+    ca = ca or environment.get("FLEETFIT_CA")
+    directory = Path(data_dir) if data_dir is not None else default_data_dir()
     if not address:
-        address, ca_path = _local(directory or default_data_dir(), ca_path)
-    if not ca_path:
-        # A server elsewhere, named by its address alone, may still be the one of this data directory.
-        ca_path = _local(directory or default_data_dir(), None)[1]
-    if not token:
-        token = _local_token(directory or default_data_dir())
-    try:
-        certificate = Path(ca_path).read_bytes()
-    except OSError as error:
-        raise InvalidInputError(
-            f"the certificate authority {os.fspath(ca_path)} cannot be read: {error.strerror}",
-            hint="give the server's certificate authority (PEM) with --ca or FLEETFIT_CA",
-        ) from error
-    if b"BEGIN CERTIFICATE" not in certificate:
-        raise InvalidInputError(
-            f"{os.fspath(ca_path)} holds no certificate in PEM form",
-            hint="give the server's certificate authority with --ca or FLEETFIT_CA",
-        )
+        endpoints = read_endpoints(Layout(root=directory))
+        if endpoints is None:
+            raise UnavailableError(f"no orchestrator runs in {directory}", hint=_START)
+        address = endpoints.public_address
+        ca = ca or endpoints.ca_path
+    elif not ca:
+        ca = _local_ca(directory, address)
+    certificate = _certificate(ca)
     return Endpoint(
-        address=_dialable(address), ca_certificate=certificate, token=token.strip(), ca_source=os.fspath(ca_path)
+        address=_dialable(address),
+        ca_certificate=certificate,
+        token=(token or _local_token(directory)).strip(),
+        ca_source=os.fspath(ca),
     )
 
 
-def _local(directory: Path, ca_path: str | os.PathLike[str] | None) -> tuple[str, str | os.PathLike[str]]:
-    path = directory / "endpoint.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return str(found["public_address"]), ca_path or str(found["ca_path"])
-    except FileNotFoundError as error:
-        raise UnavailableError(f"no orchestrator runs in {directory}", hint=_START) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInputError(f"{path} cannot be used: {error}", hint=_START) from error
+def _local_ca(directory: Path, address: str) -> str:
+    endpoints = read_endpoints(Layout(root=directory))
+    if endpoints is None:
+        raise InvalidInputError(f"the certificate authority of the server at {address} is not known", hint=_GIVE_CA)
+    return endpoints.ca_path
 
 
 def _local_token(directory: Path) -> str:
-    path = directory / "operator-token"
+    path = Layout(root=directory).operator_token
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UnauthenticatedError(
             f"there is no token: {path} cannot be read", hint="give one with --token-file or FLEETFIT_TOKEN"
         ) from error
+
+
+def _certificate(path: str | os.PathLike[str]) -> bytes:
+    try:
+        certificate = Path(path).read_bytes()
+    except OSError as error:
+        message = f"the certificate authority {os.fspath(path)} cannot be read: {error.strerror}"
+        raise InvalidInputError(message, hint=_GIVE_CA) from error
+    if b"BEGIN CERTIFICATE" not in certificate:
+        raise InvalidInputError(f"{os.fspath(path)} holds no certificate in PEM form", hint=_GIVE_CA)
+    return certificate
 
 
 def _dialable(address: str) -> str:

@@ -41,10 +41,10 @@ class Verdict:
     device: str = ""
 
     def excess_fraction(self) -> float:
-        """How far beyond its limit the figure is, relative to it; 0 where it is held, inf where it is missing."""
+        """How far beyond its limit the figure is, relative to it; 0 where it is held, inf where there is none."""
         if self.held:
             return 0.0
-        if self.value is None or self.limit == 0:
+        if self.value is None or not math.isfinite(self.value) or self.limit == 0:
             return math.inf
         return abs(self.value - self.limit) / abs(self.limit)
 

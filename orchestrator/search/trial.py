@@ -53,7 +53,7 @@ MOVES: Mapping[TrialState, frozenset[TrialState]] = {
         TrialState.CONFIRMING, TrialState.INFEASIBLE, TrialState.DOMINATED, TrialState.FAILED, TrialState.CANCELLED,
     }),
     TrialState.CONFIRMING: frozenset({
-        TrialState.FEASIBLE, TrialState.INFEASIBLE, TrialState.FAILED, TrialState.CANCELLED,
+        TrialState.FEASIBLE, TrialState.INFEASIBLE, TrialState.DOMINATED, TrialState.FAILED, TrialState.CANCELLED,
     }),
     **{state: frozenset() for state in _FINAL},
 }  # fmt: skip
@@ -83,6 +83,8 @@ class Trial:
     artifact_sha256: str = ""
     # Reference inputs and outputs of the trained artifact, one .npz.
     golden_sha256: str = ""
+    # Largest allowed difference to the reference outputs, as a fraction of their largest magnitude.
+    golden_tolerance: float | None = None
     accuracy: float | None = None
     train_s: float | None = None
     # What the passes did, as JSON, for the report.

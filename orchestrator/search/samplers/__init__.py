@@ -1,1 +1,1 @@
-"""Samplers: which candidate next."""
+"""Which candidate next: one strategy a file."""

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66leetfit/v1/releases.proto\x12\x0b\x66leetfit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x02\n\x07Release\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63ounter\x18\x04 \x01(\x04\x12\x15\n\rmanifest_path\x18\x05 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x06 \x01(\t\x12\x15\n\rmanifest_json\x18\x07 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x08 \x01(\t\x12\x1b\n\x13\x61rtifact_size_bytes\x18\t \x01(\x04\x12\x0e\n\x06\x66ormat\x18\n \x01(\t\x12\x11\n\tsearch_id\x18\x0b \x01(\t\x12\x10\n\x08trial_id\x18\x0c \x01(\t\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"[\n\x14\x43reateReleaseRequest\x12\x0e\n\x06search\x18\x01 \x01(\t\x12\x14\n\x0ctrial_number\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\">\n\x15\x43reateReleaseResponse\x12%\n\x07release\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Release\"\x15\n\x13ListReleasesRequest\">\n\x14ListReleasesResponse\x12&\n\x08releases\x18\x01 \x03(\x0b\x32\x14.fleetfit.v1.Release\"$\n\x11GetReleaseRequest\x12\x0f\n\x07release\x18\x01 \x01(\t\";\n\x12GetReleaseResponse\x12%\n\x07release\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Release2\x8c\x02\n\x0eReleaseService\x12V\n\rCreateRelease\x12!.fleetfit.v1.CreateReleaseRequest\x1a\".fleetfit.v1.CreateReleaseResponse\x12S\n\x0cListReleases\x12 .fleetfit.v1.ListReleasesRequest\x1a!.fleetfit.v1.ListReleasesResponse\x12M\n\nGetRelease\x12\x1e.fleetfit.v1.GetReleaseRequest\x1a\x1f.fleetfit.v1.GetReleaseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66leetfit/v1/releases.proto\x12\x0b\x66leetfit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x02\n\x07Release\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63ounter\x18\x04 \x01(\x04\x12\x15\n\rmanifest_path\x18\x05 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x06 \x01(\t\x12\x15\n\rmanifest_json\x18\x07 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x08 \x01(\t\x12\x1b\n\x13\x61rtifact_size_bytes\x18\t \x01(\x04\x12\x0e\n\x06\x66ormat\x18\n \x01(\t\x12\x11\n\tsearch_id\x18\x0b \x01(\t\x12\x10\n\x08trial_id\x18\x0c \x01(\t\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x14\x43reateReleaseRequest\x12\x0e\n\x06search\x18\x01 \x01(\t\x12\x19\n\x0ctrial_number\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\tB\x0f\n\r_trial_number\">\n\x15\x43reateReleaseResponse\x12%\n\x07release\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Release\"\x15\n\x13ListReleasesRequest\">\n\x14ListReleasesResponse\x12&\n\x08releases\x18\x01 \x03(\x0b\x32\x14.fleetfit.v1.Release\"$\n\x11GetReleaseRequest\x12\x0f\n\x07release\x18\x01 \x01(\t\";\n\x12GetReleaseResponse\x12%\n\x07release\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Release2\x8c\x02\n\x0eReleaseService\x12V\n\rCreateRelease\x12!.fleetfit.v1.CreateReleaseRequest\x1a\".fleetfit.v1.CreateReleaseResponse\x12S\n\x0cListReleases\x12 .fleetfit.v1.ListReleasesRequest\x1a!.fleetfit.v1.ListReleasesResponse\x12M\n\nGetRelease\x12\x1e.fleetfit.v1.GetReleaseRequest\x1a\x1f.fleetfit.v1.GetReleaseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +35,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELEASE']._serialized_start=77
   _globals['_RELEASE']._serialized_end=372
   _globals['_CREATERELEASEREQUEST']._serialized_start=374
-  _globals['_CREATERELEASEREQUEST']._serialized_end=465
-  _globals['_CREATERELEASERESPONSE']._serialized_start=467
-  _globals['_CREATERELEASERESPONSE']._serialized_end=529
-  _globals['_LISTRELEASESREQUEST']._serialized_start=531
-  _globals['_LISTRELEASESREQUEST']._serialized_end=552
-  _globals['_LISTRELEASESRESPONSE']._serialized_start=554
-  _globals['_LISTRELEASESRESPONSE']._serialized_end=616
-  _globals['_GETRELEASEREQUEST']._serialized_start=618
-  _globals['_GETRELEASEREQUEST']._serialized_end=654
-  _globals['_GETRELEASERESPONSE']._serialized_start=656
-  _globals['_GETRELEASERESPONSE']._serialized_end=715
-  _globals['_RELEASESERVICE']._serialized_start=718
-  _globals['_RELEASESERVICE']._serialized_end=986
+  _globals['_CREATERELEASEREQUEST']._serialized_end=487
+  _globals['_CREATERELEASERESPONSE']._serialized_start=489
+  _globals['_CREATERELEASERESPONSE']._serialized_end=551
+  _globals['_LISTRELEASESREQUEST']._serialized_start=553
+  _globals['_LISTRELEASESREQUEST']._serialized_end=574
+  _globals['_LISTRELEASESRESPONSE']._serialized_start=576
+  _globals['_LISTRELEASESRESPONSE']._serialized_end=638
+  _globals['_GETRELEASEREQUEST']._serialized_start=640
+  _globals['_GETRELEASEREQUEST']._serialized_end=676
+  _globals['_GETRELEASERESPONSE']._serialized_start=678
+  _globals['_GETRELEASERESPONSE']._serialized_end=737
+  _globals['_RELEASESERVICE']._serialized_start=740
+  _globals['_RELEASESERVICE']._serialized_end=1008
 # @@protoc_insertion_point(module_scope)

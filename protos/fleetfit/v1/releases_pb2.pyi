@@ -85,7 +85,7 @@ class CreateReleaseRequest(google.protobuf.message.Message):
     search: builtins.str
     """Id or name."""
     trial_number: builtins.int
-    """Number of the trial; 0: the winner."""
+    """Number of the trial, where 0 is the baseline; absent: the winner."""
     name: builtins.str
     """Empty: the search's name."""
     version: builtins.str
@@ -94,11 +94,13 @@ class CreateReleaseRequest(google.protobuf.message.Message):
         self,
         *,
         search: builtins.str = ...,
-        trial_number: builtins.int = ...,
+        trial_number: builtins.int | None = ...,
         name: builtins.str = ...,
         version: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "search", b"search", "trial_number", b"trial_number", "version", b"version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_trial_number", b"_trial_number", "trial_number", b"trial_number"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_trial_number", b"_trial_number", "name", b"name", "search", b"search", "trial_number", b"trial_number", "version", b"version"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_trial_number", b"_trial_number"]) -> typing.Literal["trial_number"] | None: ...
 
 Global___CreateReleaseRequest: typing_extensions.TypeAlias = CreateReleaseRequest
 

@@ -533,14 +533,16 @@ class DownloadTrialArtifactRequest(google.protobuf.message.Message):
     TRIAL_NUMBER_FIELD_NUMBER: builtins.int
     search: builtins.str
     trial_number: builtins.int
-    """Number of the trial; 0: the winner."""
+    """Number of the trial, where 0 is the baseline; absent: the winner."""
     def __init__(
         self,
         *,
         search: builtins.str = ...,
-        trial_number: builtins.int = ...,
+        trial_number: builtins.int | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["search", b"search", "trial_number", b"trial_number"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_trial_number", b"_trial_number", "trial_number", b"trial_number"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_trial_number", b"_trial_number", "search", b"search", "trial_number", b"trial_number"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_trial_number", b"_trial_number"]) -> typing.Literal["trial_number"] | None: ...
 
 Global___DownloadTrialArtifactRequest: typing_extensions.TypeAlias = DownloadTrialArtifactRequest
 

@@ -1,0 +1,29 @@
+"""The Python client: ``from orchestrator.client import Client``."""
+
+from orchestrator.client.client import Client
+from orchestrator.client.records import (
+    Deployment,
+    Device,
+    DownloadedArtifact,
+    JoinToken,
+    Measurement,
+    NewJoinToken,
+    Rollout,
+    Search,
+    ServerInfo,
+    Trial,
+)
+
+__all__ = [
+    "Client",
+    "Deployment",
+    "Device",
+    "DownloadedArtifact",
+    "JoinToken",
+    "Measurement",
+    "NewJoinToken",
+    "Rollout",
+    "Search",
+    "ServerInfo",
+    "Trial",
+]

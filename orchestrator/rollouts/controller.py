@@ -1,0 +1,222 @@
+"""The rollout controller: what each device should run, and what it made of that. All of it is in the database."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from orchestrator.clock import Clock
+from orchestrator.errors import ConflictError, InvalidInputError, PermissionDeniedError
+from orchestrator.events import Events
+from orchestrator.fleet.device import ActiveRelease, Device
+from orchestrator.fleet.plain_text import plain_text
+from orchestrator.releases.release import Release
+from orchestrator.rollouts.progress import moves
+from orchestrator.rollouts.rollout import Deployment, DeploymentState, Rollout, RolloutState, outcome
+from orchestrator.storage.database import Database
+from orchestrator.storage.transaction import Transaction
+
+_REASON_LIMIT = 500
+_REPORT_ID_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """The one release that a device should run; it obeys only if the release repository proves the same."""
+
+    deployment_id: str
+    manifest_path: str
+    manifest_sha256: str
+
+
+class RolloutController:
+    """Makes rollouts and follows them by what devices report.
+
+    Args:
+        database: Where everything is kept; nothing is remembered here.
+        events: Told of each change, after it was committed.
+        clock: The time that changes are noted with.
+    """
+
+    def __init__(self, *, database: Database, events: Events, clock: Clock) -> None:
+        self._database = database
+        self._events = events
+        self._clock = clock
+
+    async def create(
+        self, *, release: Release, devices: Sequence[Device], selector: str, idempotency_key: str
+    ) -> Rollout:
+        """A new rollout of the release to the devices; asked again with the same key, the one that was made.
+
+        It takes the place of what the same devices have not finished yet.
+
+        Raises:
+            InvalidInputError: There is no device.
+            ConflictError: The key was used for another request.
+        """
+        if not devices:
+            raise InvalidInputError(
+                f"no device matches '{selector}'", hint="'fleetfit device list' shows the fleet", reason="NO_DEVICE"
+            )
+        now = self._clock()
+        rollout = Rollout(
+            id=str(uuid.uuid4()),
+            release_id=release.id,
+            selector=selector,
+            state=RolloutState.RUNNING,
+            created_at=now,
+            idempotency_key=idempotency_key,
+        )
+        # Chosen here: the work below may be run again by the database.
+        deployments = [
+            Deployment(
+                id=str(uuid.uuid4()),
+                rollout_id=rollout.id,
+                device_id=device_id,
+                state=DeploymentState.PENDING,
+                updated_at=now,
+            )
+            for device_id in dict.fromkeys(device.id for device in devices)
+        ]
+
+        def work(tx: Transaction) -> tuple[Rollout, set[str]]:
+            made = tx.rollouts.by_idempotency_key(idempotency_key)
+            if made is not None:
+                if (made.release_id, made.selector) != (release.id, selector):
+                    raise ConflictError(
+                        "the idempotency key was used for another rollout", hint="use a new key for a new request"
+                    )
+                return made, set()
+            tx.rollouts.add(rollout)
+            changed = {f"rollout/{rollout.id}"}
+            for deployment in deployments:
+                changed |= _supersede(tx, deployment.device_id, release, now)
+                tx.deployments.add(deployment)
+                changed.add(f"device/{deployment.device_id}")
+            return rollout, changed
+
+        created, changed = await self._database.run(work)
+        self._publish(changed)
+        return created
+
+    async def desired(self, device_id: str) -> Desired | None:
+        """What the device should run: the newest rollout counts, and none where the device has ended that."""
+
+        def work(tx: Transaction) -> Desired | None:
+            deployments = tx.deployments.by_device(device_id)
+            if not deployments or deployments[0].state.final:
+                return None
+            release = tx.releases.get(tx.rollouts.get(deployments[0].rollout_id).release_id)
+            return Desired(
+                deployment_id=deployments[0].id,
+                manifest_path=release.manifest_path,
+                manifest_sha256=release.manifest_sha256,
+            )
+
+        return await self._database.run(work)
+
+    async def report(
+        self,
+        *,
+        device_id: str,
+        report_id: str,
+        deployment_id: str,
+        state: DeploymentState,
+        reason: str,
+        active_release: ActiveRelease | None,
+        reported_at: datetime,
+    ) -> None:
+        """Takes what a device says of its deployment. The same report again, or one that comes too late, moves nothing.
+
+        Raises:
+            NotFoundError: There is no such deployment.
+            PermissionDeniedError: It is another device's.
+            InvalidInputError: The report has no id, or one that is too long.
+        """
+        if not 0 < len(report_id) <= _REPORT_ID_LIMIT:
+            raise InvalidInputError("a deployment report needs an id of at most 200 characters")
+        reason = plain_text(reason, limit=_REASON_LIMIT)
+        now = self._clock()
+
+        def work(tx: Transaction) -> set[str]:
+            deployment = tx.deployments.get(deployment_id)
+            if deployment.device_id != device_id:
+                raise PermissionDeniedError(f"deployment {deployment_id} is not of device {device_id}")
+            # Devices choose the ids of their reports; one device must not be able to use up another's.
+            unique_id = f"{deployment_id}/{report_id}"
+            if not tx.deployment_reports.add_once(unique_id, deployment_id, state, reason, reported_at):
+                return set()
+            if not moves(deployment.state, state):
+                return set()
+            rollout = tx.rollouts.get(deployment.rollout_id)
+            release = tx.releases.get(rollout.release_id)
+            seen, why = _believed(state, reason, release, active_release)
+            moved = replace(deployment, state=seen, reason=why, updated_at=now)
+            tx.deployments.update(moved, expecting=deployment.state)
+            _note_active(tx, device_id, active_release)
+            _conclude(tx, rollout, now)
+            return {f"device/{device_id}", f"rollout/{rollout.id}"}
+
+        self._publish(await self._database.run(work))
+
+    def _publish(self, topics: set[str]) -> None:
+        for topic in sorted(topics):
+            self._events.publish(topic)
+
+
+def _supersede(tx: Transaction, device_id: str, release: Release, now: datetime) -> set[str]:
+    """Ends what the device has not finished, for a newer release; the topics that changed."""
+    changed = set()
+    for older in tx.deployments.by_device(device_id):
+        if older.state.final:
+            continue
+        reason = f"{release.title} took its place"
+        superseded = replace(older, state=DeploymentState.SUPERSEDED, reason=reason, updated_at=now)
+        tx.deployments.update(superseded, expecting=older.state)
+        _conclude(tx, tx.rollouts.get(older.rollout_id), now)
+        changed.add(f"rollout/{older.rollout_id}")
+    return changed
+
+
+def _believed(
+    state: DeploymentState, reason: str, release: Release, active_release: ActiveRelease | None
+) -> tuple[DeploymentState, str]:
+    """What a report is worth: a device that says it is done and serves something else is not done."""
+    if state is not DeploymentState.ACTIVE:
+        return state, reason
+    if active_release is None:
+        return DeploymentState.FAILED, "the device reports success and serves nothing"
+    if active_release.manifest_sha256 != release.manifest_sha256:
+        serves = plain_text(f"{active_release.name}:{active_release.version}", limit=150)
+        return DeploymentState.FAILED, f"the device reports success and serves {serves}"
+    return state, reason
+
+
+def _note_active(tx: Transaction, device_id: str, active_release: ActiveRelease | None) -> None:
+    device = tx.devices.get(device_id)
+    if device.active_release != active_release:
+        tx.devices.update(replace(device, active_release=active_release))
+
+
+def _conclude(tx: Transaction, rollout: Rollout, now: datetime) -> None:
+    """Ends a running rollout once each of its devices is done."""
+    if rollout.state.final:
+        return
+    deployments = tx.deployments.list(rollout.id)
+    state = outcome(deployment.state for deployment in deployments)
+    if state is RolloutState.RUNNING:
+        return
+    ended = replace(rollout, state=state, reason=_summary(deployments), finished_at=now)
+    tx.rollouts.update(ended, expecting=RolloutState.RUNNING)
+
+
+def _summary(deployments: Sequence[Deployment]) -> str:
+    """How many devices ended how, and the first reason of one that failed: "2 active, 1 refused: …"."""
+    counts = Counter(deployment.state for deployment in deployments)
+    how = ", ".join(f"{counts[state]} {state.value.replace('_', ' ')}" for state in DeploymentState if counts[state])
+    reasons = (deployment.reason for deployment in deployments if deployment.state is not DeploymentState.ACTIVE)
+    first = next((reason for reason in reasons if reason), "")
+    return f"{how}: {first}" if first else how

@@ -1,0 +1,1 @@
+"""Distillation: a smaller student learns from the baseline."""

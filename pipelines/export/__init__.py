@@ -1,0 +1,1 @@
+"""Export: from a PyTorch model to the file that a device runs."""

@@ -1,0 +1,1 @@
+"""Pruning: parts of the model are removed."""

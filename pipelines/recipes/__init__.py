@@ -1,0 +1,1 @@
+"""Ready-made recipes, as files that can be read, copied and changed."""
