@@ -20,7 +20,7 @@ class Observations:
 
     Attributes:
         steady_state: The warm-up ended because batches agreed, not because its time was up.
-        contaminated_fraction: Share of the run in which the worker was preempted, or tasks waited for a processor.
+        contaminated_fraction: Share of the run in which the worker had to wait, or much of the machine did.
         reference_shift_fraction: By how much a computation of known work took longer or shorter meanwhile.
         drift_fraction: By how much the last part of the run was slower than the first.
         stolen_fraction: Share of processor time that a hypervisor gave to others.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.text import Text
 
@@ -134,12 +135,14 @@ def _search(stage: Stage, client: Client, device: Device) -> Search:
 
 def _spec(device: Device) -> SearchSpec:
     formats = {each for runtime in device.facts.runtimes for each in runtime.formats}
+    # Conversion to TFLite is an extra of a gigabyte: without it the search does without that format.
+    converts = {"onnx"} | ({"tflite"} if find_spec("litert_torch") is not None else set())
     return parse_search_spec(
         {
             "name": _SEARCH_NAME,
             "devices": [device.name],
             "budgets": _BUDGETS,
-            "formats": sorted(formats & {"onnx"}) or ["onnx"],
+            "formats": sorted(formats & converts) or ["onnx"],
             "time_limit": _TIME_LIMIT,
             "measuring": _MEASURING,
         }

@@ -10,7 +10,8 @@ from orchestrator.cli.errors import InvalidFileError
 from orchestrator.cli.source_excerpt import excerpt
 from orchestrator.errors import InvalidInputError
 
-_MAXIMUM_BYTES = 4 * 2**20
+# What the orchestrator takes.
+_MAXIMUM_BYTES = 512 * 2**10
 
 
 def read_workload(path: Path) -> bytes:

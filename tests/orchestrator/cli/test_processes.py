@@ -24,8 +24,19 @@ time.sleep(600)
 """
 
 
-def child(program: str, tmp_path: Path, **options) -> Child:
-    return Child("the child", ["python", "-c", program], log=tmp_path / "logs" / "child.log", **options)
+@pytest.fixture
+def child(tmp_path):
+    """Starts children that are gone after the test, whatever it found."""
+    children = []
+
+    def start(program: str, **options) -> Child:
+        log = tmp_path / "logs" / f"child-{len(children)}.log"
+        children.append(Child("the child", ["python", "-c", program], log=log, **options))
+        return children[-1]
+
+    yield start
+    for each in children:
+        each.stop()
 
 
 def started(each: Child) -> None:
@@ -47,24 +58,24 @@ def gone(process: int) -> bool:
     return not lives(process)
 
 
-def test_a_child_runs_and_is_stopped(tmp_path):
-    running = child(SLEEP, tmp_path)
+def test_a_child_runs_and_is_stopped(child):
+    running = child(SLEEP)
     started(running)
     running.stop()
     assert running.exit_code == -signal.SIGTERM
     assert gone(running.pid)
 
 
-def test_a_child_that_ignores_the_signal_is_stopped_too(tmp_path, monkeypatch):
+def test_a_child_that_ignores_the_signal_is_stopped_too(child, monkeypatch):
     monkeypatch.setattr("orchestrator.cli.processes._STOP_TIMEOUT_S", 0.2)
-    running = child(DEAF, tmp_path)
+    running = child(DEAF)
     started(running)
     running.stop()
     assert running.exit_code == -signal.SIGKILL
 
 
-def test_what_a_child_runningis_stopped_with_it(tmp_path):
-    running = child(WITH_GRANDCHILD, tmp_path)
+def test_what_a_child_runningis_stopped_with_it(child):
+    running = child(WITH_GRANDCHILD)
     started(running)
     grandchild = int(running.output().split()[1])
     assert lives(grandchild)
@@ -72,32 +83,32 @@ def test_what_a_child_runningis_stopped_with_it(tmp_path):
     assert gone(grandchild)
 
 
-def test_a_child_that_ends_early_is_told_with_its_last_error(tmp_path):
-    running = child("import sys; print('error: port 7443 is taken'); print('hint: x'); sys.exit(7)", tmp_path)
+def test_a_child_that_ends_early_is_told_with_its_last_error(child):
+    running = child("import sys; print('error: port 7443 is taken'); print('hint: x'); sys.exit(7)")
     with pytest.raises(OperationError, match="port 7443 is taken"):
         running.wait_until(lambda: False, what="it answered", timeout_s=20)
     running.stop()
 
 
-def test_waiting_ends_with_its_time(tmp_path):
-    running = child(SLEEP, tmp_path)
+def test_waiting_ends_with_its_time(child):
+    running = child(SLEEP)
     with pytest.raises(DeadlineError, match="it answered"):
         running.wait_until(lambda: False, what="it answered", timeout_s=0.1)
     running.stop()
 
 
-def test_a_child_is_not_led_to_the_users_own_server(tmp_path, monkeypatch):
+def test_a_child_is_not_led_to_the_users_own_server(child, monkeypatch):
     monkeypatch.setenv("FLEETFIT_SERVER", "fleet.example:7443")
     monkeypatch.setenv("FLEETFIT_TOKEN", "ffo_mine")
     program = "import os; print(sorted(name for name in os.environ if name.startswith('FLEETFIT_')), 'started')"
-    running = child(program, tmp_path, environment={"FLEETFIT_EXTRA": "1"})
+    running = child(program, environment={"FLEETFIT_EXTRA": "1"})
     started(running)
     assert running.output().startswith("['FLEETFIT_EXTRA']")
     running.stop()
 
 
-def test_all_children_are_stopped_when_something_goes_wrong(tmp_path):
-    running = [child(SLEEP, tmp_path), child(SLEEP, tmp_path)]
+def test_all_children_are_stopped_when_something_goes_wrong(child):
+    running = [child(SLEEP), child(SLEEP)]
 
     def fail() -> None:
         with stopped_at_the_end() as children:

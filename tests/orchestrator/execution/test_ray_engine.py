@@ -147,8 +147,8 @@ async def main():
     engine = RayEngine(cpus=1)
     try:
         await engine.start()
-        # What a workload starts of its own must not stay behind either.
-        trouble = f"os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '600'); open({sys.argv[1]!r}, 'w').close()"
+        # What a workload starts of its own must not stay behind either: Ray knows nothing of it.
+        trouble = f"os.system('setsid --fork sleep 600'); open({sys.argv[1]!r}, 'w').close()"
         trouble += "\\n        while True: pass"
         await engine.run(training(trouble), on_progress=lambda _: None)
     finally:
@@ -171,7 +171,7 @@ def test_no_process_and_no_file_outlives_the_orchestrator(ending: signal.Signals
     try:
         wait_until(started.exists)
         mark, directory = leash_of(process.pid)
-        assert b"sleep" in {commandline(process) for process in marked_processes(mark)}, "Ray is up, and a worker busy"
+        wait_until(lambda: b"sleep" in {commandline(process) for process in marked_processes(mark)})
         assert directory.is_dir()
         # Ctrl-C reaches everything in the terminal, a kill only the one that is meant.
         (os.killpg if ending is signal.SIGINT else os.kill)(process.pid, ending)
@@ -181,6 +181,7 @@ def test_no_process_and_no_file_outlives_the_orchestrator(ending: signal.Signals
         wait_until(lambda: not directory.exists(), timeout_s=30)
     finally:
         process.kill()
+        process.wait()
 
 
 def leash_of(pid: int) -> tuple[str, Path]:
