@@ -16,10 +16,16 @@ def block_order(pairs: int) -> tuple[BlockKind, ...]:
 
 def run_blocks(exercise: Exercise, schedule: EnergySchedule) -> tuple[EnergyBlock, ...]:
     """Runs every block of the schedule; a load block goes on until it has its time and its inferences."""
-    return tuple(
-        _idle_block(schedule) if kind is BlockKind.IDLE else _load_block(exercise, schedule)
-        for kind in block_order(schedule.pairs)
+    order = block_order(schedule.pairs)
+    blocks = tuple(
+        _idle_block(schedule) if kind is BlockKind.IDLE else _load_block(exercise, schedule) for kind in order
     )
+    # As before each block, so after the last: the meter's next reading, which closes it, is still one of its kind.
+    if order[-1] is BlockKind.IDLE:
+        time.sleep(schedule.guard_s)
+    else:
+        _run_for(exercise, schedule.guard_s)
+    return blocks
 
 
 def _idle_block(schedule: EnergySchedule) -> EnergyBlock:

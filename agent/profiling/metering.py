@@ -14,6 +14,7 @@ _PAIRS = 3
 _READINGS_PER_BLOCK = 100
 _LONGEST_GUARD_S = 2.0
 _GUARD_SHARE_OF_BLOCK = 0.2
+_LEAST_READINGS_PER_GUARD = 3
 
 
 class Metering:
@@ -35,7 +36,10 @@ class Metering:
         if not isinstance(self._meter, SampledMeter):
             return None
         block_s = max(self._meter.minimum_window_s, _READINGS_PER_BLOCK / self._meter.rate_hz)
-        guard_s = min(_LONGEST_GUARD_S, _GUARD_SHARE_OF_BLOCK * block_s)
+        guard_s = max(
+            min(_LONGEST_GUARD_S, _GUARD_SHARE_OF_BLOCK * block_s),
+            _LEAST_READINGS_PER_GUARD / self._meter.rate_hz,
+        )
         return EnergySchedule(pairs=_PAIRS, block_s=block_s, guard_s=guard_s)
 
     def start(self) -> None:

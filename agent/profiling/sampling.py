@@ -51,15 +51,20 @@ class Sampler:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+            # Whatever the interval would have been: the last block must not end after the last reading.
+            self._read()
         self._meter.close()
         return self._readings
+
+    def _read(self) -> None:
+        # A sensor that does not answer now leaves a gap, and gaps are counted.
+        with suppress(OSError, ValueError):
+            self._readings.append(self._meter.read())
 
     def _run(self) -> None:
         due_s = time.monotonic()
         for interval_s in intervals_s(self._meter.rate_hz, self._random):
-            # A sensor that does not answer now leaves a gap, and gaps are counted.
-            with suppress(OSError, ValueError):
-                self._readings.append(self._meter.read())
+            self._read()
             now_s = time.monotonic()
             due_s = max(due_s + interval_s, now_s)
             if self._stopping.wait(due_s - now_s):

@@ -21,7 +21,8 @@ LONGEST_MESSAGE_BYTES = 1024 * 1024
 class EnergySchedule:
     """Pairs of an idle and a load block in the order idle, load, load, idle …, so that a slow drift cancels.
 
-    The first ``guard_s`` of a block are not counted: what was before it still shows.
+    ``guard_s`` of its kind come before each block and after the last, and are not counted: what was before still shows,
+    and a reading must lie on either side of every edge.
     """
 
     pairs: int
@@ -33,7 +34,7 @@ class EnergySchedule:
     @property
     def duration_s(self) -> float:
         """How long all blocks take, unless inferences are slow."""
-        return 2 * self.pairs * (self.block_s + self.guard_s)
+        return 2 * self.pairs * (self.block_s + self.guard_s) + self.guard_s
 
     @property
     def longest_block_s(self) -> float:

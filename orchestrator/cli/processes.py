@@ -77,8 +77,12 @@ class Child:
             DeadlineError: It took longer than ``timeout_s``.
         """
         deadline = time.monotonic() + timeout_s
-        while not condition():
-            if self.exit_code is not None:
+        while True:
+            # Looked at before the condition: what a child does last may be what is waited for.
+            ended = self.exit_code is not None
+            if condition():
+                return
+            if ended:
                 raise OperationError(f"{self.name} ended before {what}: {self._last_words()}", hint=f"see {self.log}")
             if time.monotonic() > deadline:
                 raise DeadlineError(f"{self.name}: {what} took more than {timeout_s:.0f} s", hint=f"see {self.log}")

@@ -4,15 +4,21 @@ import asyncio
 import time
 from pathlib import Path
 
+import numpy
 import pytest
 
 from agent.meters.hwmon import HwmonMeter, Rail
 from agent.meters.meter import MeterFacts, Quantity, Reading, SampledMeter
+from agent.profiling.blocks import run_blocks
 from agent.profiling.exclusion import HostLock
+from agent.profiling.inputs import Sample
+from agent.profiling.latency import Exercise
 from agent.profiling.measurement import MeasureRequest, Outcome, Provenance
 from agent.profiling.metering import Metering
 from agent.profiling.profiler import Profiler
 from agent.profiling.sampling import Sampler
+from agent.profiling.worker_protocol import BlockKind, EnergySchedule
+from agent.runtimes.runtime import Model, TensorSpec
 from tests.fakes.sensor_trees import board_with_ina226
 
 WILD_RUNTIME = Path(__file__).parents[3] / "tests" / "fakes" / "wild_runtime"
@@ -112,13 +118,17 @@ def test_a_meter_that_cannot_be_opened_gives_the_reason_and_no_estimate(tmp_path
 
 
 def test_blocks_are_as_long_as_the_meter_needs(tmp_path):
-    meter = WorkerMeter(tmp_path)
+    meter = WorkerMeter(tmp_path / "process.id")
     schedule = Metering(meter).schedule()
     assert (schedule.pairs, schedule.block_s) == (3, 0.24)
-    meter.rate_hz = 0.3
+    meter.minimum_window_s = 20.0
     schedule = Metering(meter).schedule()
     assert (schedule.block_s, schedule.guard_s) == (20.0, 2.0)
-    assert schedule.duration_s == 132.0
+    assert schedule.duration_s == 134.0
+    meter.rate_hz = 0.3
+    schedule = Metering(meter).schedule()
+    # Even a guard holds a few readings, so that one lies on either side of each edge.
+    assert (schedule.block_s, schedule.guard_s) == (20.0, 10.0)
 
 
 def test_without_a_sensor_there_are_no_blocks():
@@ -149,3 +159,51 @@ def test_a_reading_that_fails_is_a_gap_and_no_end():
     assert len(readings) == meter.count // 2
     assert sampler.stop() is readings
     assert meter.open_count == 0
+
+
+def test_the_last_reading_comes_after_the_last_block(tmp_path):
+    meter = WorkerMeter(tmp_path / "process.id")
+    meter.rate_hz = 0.001
+    sampler = Sampler(meter)
+    sampler.start()
+    time.sleep(0.05)
+    end_ns = time.monotonic_ns()
+    assert sampler.stop()[-1].time_ns >= end_ns
+
+
+class Counted(Model):
+    """Knows how often it ran."""
+
+    inputs = outputs = (TensorSpec(name="x", dtype="float32", shape=(1,)),)
+    provider = "test"
+    count = 0
+
+    def bind(self, feeds):
+        pass
+
+    def run(self):
+        self.count += 1
+        time.sleep(0.005)
+
+    def fetch(self):
+        return []
+
+
+def test_the_model_goes_on_behind_the_last_block():
+    model = Counted()
+    exercise = Exercise(model, [Sample(inputs=(numpy.ones(1),))])
+    blocks = run_blocks(exercise, EnergySchedule(pairs=1, block_s=0.05, guard_s=0.05, minimum_inferences=2))
+    after_s = (time.monotonic_ns() - blocks[-1].end_ns) / 1e9
+    assert [block.kind for block in blocks] == [BlockKind.IDLE, BlockKind.LOAD]
+    assert blocks[0].end_ns < blocks[1].begin_ns
+    assert after_s >= 0.05
+    # Once at least in the guard before the block, and once in the one behind it.
+    assert model.count >= blocks[1].inferences + 2
+
+
+def test_a_load_block_of_slow_inferences_goes_on_for_a_while():
+    exercise = Exercise(Counted(), [Sample(inputs=(numpy.ones(1),))])
+    enough = run_blocks(exercise, EnergySchedule(pairs=1, block_s=0.05, guard_s=0.0, minimum_inferences=2))
+    assert enough[1].inferences >= 2
+    cut = run_blocks(exercise, EnergySchedule(pairs=1, block_s=0.02, guard_s=0.0, minimum_inferences=10_000))
+    assert 1 <= cut[1].inferences < 10_000

@@ -90,6 +90,19 @@ def test_a_child_that_ends_early_is_told_with_its_last_error(child):
     running.stop()
 
 
+def test_a_child_that_did_what_was_waited_for_and_ended_is_no_failure(child, tmp_path):
+    leave = tmp_path / "leave"
+    running = child(f"import os, time\nwhile not os.path.exists({str(leave)!r}): time.sleep(0.01)")
+    answers = iter([False, True])
+
+    def true_after_the_end() -> bool:
+        leave.touch()
+        running._process.wait()
+        return next(answers)
+
+    running.wait_until(true_after_the_end, what="it answered", timeout_s=20)
+
+
 def test_waiting_ends_with_its_time(child):
     running = child(SLEEP)
     with pytest.raises(DeadlineError, match="it answered"):
