@@ -100,13 +100,16 @@ async def serve(config: Config, *, ready: Callable[[Endpoints], None] | None = N
 
 
 @asynccontextmanager
-async def running(config: Config, *, engine: Engine, clock: Clock) -> AsyncIterator[Orchestrator]:
+async def running(
+    config: Config, *, engine: Engine, clock: Clock, reading_only: bool = False
+) -> AsyncIterator[Orchestrator]:
     """An orchestrator that answers on its ports, until the context is left.
 
     Args:
         config: Its settings.
         engine: Where heavy work runs; closed at the end.
         clock: The present.
+        reading_only: It answers, and does nothing by itself: searches, leases and signatures rest.
     """
     layout = config.layout
     async with AsyncExitStack() as stack:
@@ -159,11 +162,13 @@ async def running(config: Config, *, engine: Engine, clock: Clock) -> AsyncItera
             ),
             delivery=DeliveryService(blobs=blobs, publisher=publisher),
         )
-        await publisher.start()
         stack.push_async_callback(engine.close)
         stack.push_async_callback(searches.close)
-        await searches.start()
-        loops = frozenset(asyncio.create_task(loop) for loop in (dispatcher.watch_leases(), publisher.keep_fresh()))
+        loops: frozenset[asyncio.Task[None]] = frozenset()
+        if not reading_only:
+            await publisher.start()
+            await searches.start()
+            loops = frozenset(asyncio.create_task(loop) for loop in (dispatcher.watch_leases(), publisher.keep_fresh()))
         stack.push_async_callback(_cancelled, loops)
         stack.push_async_callback(server.stop, _GRACE_S)
         stack.callback(sessions.close_all)

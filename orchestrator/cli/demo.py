@@ -22,7 +22,7 @@ from orchestrator.config import default_data_dir
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="Where its state lies; used again the next time. [default: 'demo' in the user's data directory]",
+    help="Where its state lies; used again the next time. [default: that of 'fleetfit up']",
 )
 @click.option("--keep", is_flag=True, help="Leave orchestrator and device running at the end, until Ctrl-C.")
 def demo(data_dir: Path | None, keep: bool) -> None:
@@ -32,7 +32,7 @@ def demo(data_dir: Path | None, keep: bool) -> None:
     leaves no process behind, and what it learnt stays for the next run.
     """
     console = stdout_console()
-    stage = Stage(console=console, root=(data_dir or default_data_dir() / "demo").absolute())
+    stage = Stage(console=console, root=(data_dir or default_data_dir()).absolute())
     try:
         with stopped_at_the_end() as children:
             tell_story(stage, children)

@@ -19,7 +19,7 @@ from orchestrator.cli.output import write_file
 from orchestrator.cli.processes import Child
 from orchestrator.cli.search import budget_texts
 from orchestrator.client import Client, Device, Rollout, Search
-from orchestrator.config import DEFAULT_DEVICE_PORT, DEFAULT_PUBLIC_PORT
+from orchestrator.config import DEFAULT_DEVICE_PORT, DEFAULT_PUBLIC_PORT, default_data_dir
 from orchestrator.errors import DeliveryError, OperationError
 from orchestrator.quantity import format_bytes, format_duration
 from orchestrator.releases.release import Release
@@ -214,12 +214,10 @@ def _show_next(stage: Stage, client: Client, release: Release) -> None:
     ports = [server.public_address.rpartition(":")[2], server.device_address.rpartition(":")[2]]
     usual = ports == [str(DEFAULT_PUBLIC_PORT), str(DEFAULT_DEVICE_PORT)]
     on_ports = "" if usual else f" --port {ports[0]} --device-port {ports[1]}"
-    stage.say("what you saw is kept; to look at it again, in one terminal:")
-    stage.say((f"  export FLEETFIT_DATA_DIR={stage.root}", "bold"))
-    stage.say((f"  fleetfit up{on_ports}", "bold"))
-    stage.say("and with the same variable in another one:")
+    if stage.root != default_data_dir():
+        stage.say("all of it is kept; first: ", (f"export FLEETFIT_DATA_DIR={stage.root}", "bold"))
+    stage.say("what you saw is kept, and can be read while nothing runs:")
     commands = (
-        (f"fleetfit-agent run --state-dir {stage.device_dir} &", "the device"),
         ("fleetfit device list", "the fleet, and what it serves"),
         (f"fleetfit search show {_SEARCH_NAME}", "every candidate, and why it ended"),
         (f"fleetfit release show {release.title}", "the manifest that was signed"),
@@ -228,6 +226,8 @@ def _show_next(stage: Stage, client: Client, release: Release) -> None:
     width = max(len(command) for command, _ in commands)
     for command, why in commands:
         stage.say((f"  {command:<{width}}  ", "bold"), (why, "dim"))
+    stage.say("to go on with it: ", (f"fleetfit up{on_ports}", "bold"), " and, beside it,")
+    stage.say((f"  fleetfit-agent run --state-dir {stage.device_dir}", "bold"))
     stage.say("your own model: ", ("fleetfit init my_workload.py", "bold"), ", a commented file to start from")
     stage.say(
         "your own device: ", ("fleetfit up --host 0.0.0.0", "bold"), ", then ", ("fleetfit join-token create", "bold")

@@ -33,7 +33,7 @@ def device() -> None:
 def list_(selector: str) -> None:
     """Shows the devices."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         devices = client.list_devices(selector)
     if settings.as_json:
         print_json(devices=devices)
@@ -63,7 +63,7 @@ def list_(selector: str) -> None:
 def show(name: str) -> None:
     """Shows all that is known of one device. What it says of itself are claims, not permissions."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         found = client.get_device(name)
     if settings.as_json:
         print_json(device=found)

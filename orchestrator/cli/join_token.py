@@ -54,7 +54,7 @@ def create(ttl: float | None, uses: int, labels: tuple[str, ...]) -> None:
 def list_() -> None:
     """Shows the tokens, without their secrets."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         tokens = client.list_join_tokens()
     now = datetime.now(timezone.utc)
     if settings.as_json:

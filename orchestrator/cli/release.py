@@ -28,7 +28,7 @@ def release() -> None:
 def list_() -> None:
     """Shows the releases."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         releases = client.list_releases()
     if settings.as_json:
         print_json(releases=releases)
@@ -54,7 +54,7 @@ def list_() -> None:
 def show(title: str) -> None:
     """Shows a release and its manifest as it was signed."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         found = client.get_release(title)
     if settings.as_json:
         print_json(release=found)

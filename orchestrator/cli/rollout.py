@@ -29,7 +29,7 @@ def rollout() -> None:
 def list_() -> None:
     """Shows the rollouts."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         rollouts = client.list_rollouts()
     if settings.as_json:
         print_json(rollouts=rollouts)
@@ -57,7 +57,7 @@ def list_() -> None:
 def show(rollout_id: str) -> None:
     """Shows where each device of a rollout is."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         found = client.get_rollout(rollout_id)
     if settings.as_json:
         print_json(rollout=found)

@@ -50,7 +50,7 @@ def search() -> None:
 def list_() -> None:
     """Shows the searches."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         searches = client.list_searches()
     if settings.as_json:
         print_json(searches=searches)
@@ -79,7 +79,7 @@ def list_() -> None:
 def show(name: str) -> None:
     """Shows a search with all its trials, and why each of them ended."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         found = client.get_search(name)
     if settings.as_json:
         print_json(search=found)
@@ -116,7 +116,7 @@ def cancel(name: str) -> None:
 def report(name: str, target: str | None) -> None:
     """Writes a search's report: one HTML file that needs nothing else."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         html = client.search_report(name)
     if target == "-":
         click.echo(html)
@@ -146,7 +146,7 @@ def report(name: str, target: str | None) -> None:
 def download(name: str, trial_number: int | None, target: Path | None) -> None:
     """Writes the file that a device runs, held against its hash."""
     settings = current_settings()
-    with settings.connect() as client:
+    with settings.connect_to_read() as client:
         artifact = client.download_artifact(name, trial_number=trial_number)
     path = target or Path(f"{name}.{artifact.format}")
     write_file(path, artifact.data)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from orchestrator.cli.output import tell
 from orchestrator.client import Client
-from orchestrator.config import default_data_dir
-from orchestrator.errors import InvalidInputError
+from orchestrator.config import Layout, default_data_dir
+from orchestrator.errors import InvalidInputError, UnavailableError
 
 
 @dataclass(kw_only=True)
@@ -41,6 +45,32 @@ class Settings:
             FleetfitError: None is named, or what was given cannot be used.
         """
         return Client.connect(self.server, _read_token(self.token_file), self.ca, self.data_dir)
+
+    @contextmanager
+    def connect_to_read(self) -> Iterator[Client]:
+        """A client for a command that only reads: where no orchestrator runs, of the state that the local one left.
+
+        Raises:
+            FleetfitError: None is named and none has left state, or what was given cannot be used.
+        """
+        try:
+            client = self.connect()
+        except UnavailableError:
+            root = self.local_data_dir
+            if self.server or os.environ.get("FLEETFIT_SERVER") or not Layout(root=root).database.exists():
+                raise
+            # Imported late: it brings the whole orchestrator.
+            from orchestrator.resting_state import resting_state  # noqa: PLC0415
+
+            tell(f"No orchestrator runs: this is the state that it left in {root}.")
+            with (
+                resting_state(root) as endpoints,
+                Client.connect(endpoints.public_address, ca=endpoints.ca_path, data_dir=root) as client,
+            ):
+                yield client
+        else:
+            with client:
+                yield client
 
 
 def current_settings() -> Settings:

@@ -30,7 +30,10 @@ from orchestrator.execution.ray_worker import ProgressBoard, perform_in_worker
 from orchestrator.execution.tasks import RecipeTask, Task
 
 # A worker that died is replaced this many times; a workload that crashes its process would crash the next one too.
+_LOG = logging.getLogger(__name__)
+
 _RETRIES = 2
+_STARTS = 3
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
 _REACHABLE_WITHIN_S = 5.0
 # The longest path that a Unix socket can have is 107 bytes; Ray appends
@@ -131,6 +134,16 @@ def open_session(*, address: str | None, cpus: int, temp_dir: Path | None) -> Ra
 
 
 def _embed(cpus: int, temp_dir: Path | None) -> RaySession:
+    """A Ray of our own. On a busy machine its processes may miss each other's deadlines: then a fresh one may not."""
+    for _ in range(_STARTS - 1):
+        try:
+            return _embed_once(cpus, temp_dir)
+        except OperationError as error:
+            _LOG.warning("%s; trying again", error.message)
+    return _embed_once(cpus, temp_dir)
+
+
+def _embed_once(cpus: int, temp_dir: Path | None) -> RaySession:
     directory = _short_directory(temp_dir)
     mark = uuid.uuid4().hex
     holder = _start_leash(mark, directory)

@@ -35,12 +35,13 @@ def test_the_loop_from_joining_to_a_refused_forgery(fleet: LocalFleet, spec: str
     assert _digest(next(active.glob("model.*"))) == winner["artifact_sha256"]
     assert fleet.cli_json("device", "show", "bench")["device"]["active_release"]["version"] == "1"
 
-    loser = next(trial for trial in found["trials"] if trial["artifact_sha256"] not in ("", winner["artifact_sha256"]))
-    for part in (fleet.state_dir("bench") / "stage").rglob(f"*{loser['artifact_sha256']}*"):
-        part.unlink()
-    with tampered(fleet.data_dir / "artifacts", loser["artifact_sha256"]):
-        forged = fleet.cli("push", "corners", "--trial", str(loser["number"]), "--device", "bench")
-    assert forged.returncode == 9
+    other = next(trial for trial in found["trials"] if trial["artifact_sha256"] not in ("", winner["artifact_sha256"]))
+    for kept in (fleet.state_dir("bench") / "stage").rglob(f"*{other['artifact_sha256']}*"):
+        kept.unlink()
+    release = fleet.cli_json("release", "create", "corners", "--trial", str(other["number"]))["release"]
+    with tampered(fleet.data_dir / "artifacts", other["artifact_sha256"]):
+        forged = fleet.cli("rollout", "create", release["id"], "--device", "bench")
+    assert forged.returncode == 9, forged.stderr
     assert "hash" in forged.stderr
     assert "Traceback" not in forged.stderr
     assert served.resolve() == active
