@@ -16,16 +16,17 @@ from agent.convert import encode
 from agent.database import open_database
 from agent.facts import DeviceFacts, read_boot_id
 from agent.gateway import Gateway
-from agent.identity import Identity, load_credentials, load_identity
 from agent.job_store import JobStore
 from agent.jobs import JobRunner, MeasuringProfiler
 from agent.outbox import MessageKind, Outbox, WaitingMessage
+from agent.renewal import Renewal, RenewalSchedule
 from agent.session import Session, Timing
 from agent.state_directory import StateDirectory
 from agent.status import AgentStatus, StatusFile
 from agent.update.interfaces import Checker
 from agent.update.release import DeploymentReport
 from agent.update.updater import Updater
+from agent.wallet import Wallet
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Agent:
         facts: What the device says of itself.
         make_backoff: Makes the waits between tries to connect, and to fetch.
         timing: How patient the session is.
+        renewal: When the certificate is renewed.
+        now: The present, for the certificate.
 
     Raises:
         NotJoinedError: There is no identity.
@@ -61,12 +64,15 @@ class Agent:
         facts: DeviceFacts,
         make_backoff: Callable[[], Backoff] = Backoff,
         timing: Timing | None = None,
+        renewal: RenewalSchedule | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(tz=timezone.utc),
     ) -> None:
-        self._identity = load_identity(state)
+        self._now = now
+        self._wallet = Wallet(state)
         self._database = open_database(state.database)
         self._status = StatusFile(state.status, AgentStatus(process_id=os.getpid(), started_at=_now_text()))
         self._outbox = Outbox(self._database)
-        gateway = Gateway(address=self._identity.device_address, credentials=load_credentials(state))
+        gateway = Gateway(address=self._wallet.identity.device_address, wallet=self._wallet)
         artifacts = ArtifactStore(state.stage, gateway, quota_bytes=settings.cache_quota_bytes)
         self._jobs = JobRunner(
             store=JobStore(self._database),
@@ -95,13 +101,14 @@ class Agent:
             backoff=make_backoff(),
             timing=timing,
         )
+        self._renewal = Renewal(state=state, wallet=self._wallet, gateway=gateway, schedule=renewal, now=now)
 
     async def run(self) -> None:
         """Serves the fleet until it is cancelled; no child process outlives it."""
-        _warn_of_expiry(self._identity)
+        self._warn_of_expiry()
         try:
             await self._updater.resume()
-            await run_until_first_ends(self._session.run(), self._jobs.run())
+            await run_until_first_ends(self._session.run(), self._jobs.run(), self._renewal.run())
         finally:
             await self._updater.close()
             self._database.close()
@@ -114,7 +121,7 @@ class Agent:
     def disconnected(self, problem: str) -> None:
         """Notes that there is no stream any more."""
         self._status.update(connected=False, since=_now_text(), problem=problem)
-        _warn_of_expiry(self._identity)
+        self._warn_of_expiry()
 
     def _report(self, report: DeploymentReport) -> None:
         self._outbox.put(
@@ -126,16 +133,16 @@ class Agent:
             )
         )
 
-
-def _warn_of_expiry(identity: Identity) -> None:
-    left = identity.certificate_expires_at - datetime.now(tz=timezone.utc)
-    if left <= timedelta(0):
-        _log.error(
-            "this device's certificate expired on %s: run 'fleetfit-agent leave' and join again",
-            f"{identity.certificate_expires_at:%Y-%m-%d}",
-        )
-    elif left <= _EXPIRY_WARNING:
-        _log.warning("this device's certificate expires on %s", f"{identity.certificate_expires_at:%Y-%m-%d}")
+    def _warn_of_expiry(self) -> None:
+        expires_at = self._wallet.identity.certificate_expires_at
+        left = expires_at - self._now()
+        if left <= timedelta(0):
+            _log.error(
+                "this device's certificate expired on %s: run 'fleetfit-agent leave' and join again",
+                f"{expires_at:%Y-%m-%d}",
+            )
+        elif left <= _EXPIRY_WARNING:
+            _log.warning("this device's certificate expires on %s", f"{expires_at:%Y-%m-%d}")
 
 
 def _now_text() -> str:

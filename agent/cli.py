@@ -1,4 +1,4 @@
-"""``fleetfit-agent``: joins a fleet, runs, says how it is, leaves."""
+"""``fleetfit-agent``: joins a fleet, runs, says how it is, leaves; and profiles models without one."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from agent.facts import agent_version
 from agent.identity import forget_identity, load_identity
 from agent.logs import configure_logs, printable
 from agent.report import status_report, status_text
+from agent.standalone.command import add_doctor_options, add_profile_options
 from agent.state_directory import StateDirectory
 
 _log = logging.getLogger(__name__)
@@ -56,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             level=options.log_level or choice_from_environment(LOG_LEVEL_VARIABLE, LOG_LEVELS, "info"),
             log_format=options.log_format or choice_from_environment(LOG_FORMAT_VARIABLE, LOG_FORMATS, "text"),
         )
-        state = StateDirectory(options.state_dir or default_state_dir())
-        code: int = options.command(options, state)
+        code: int = options.command(options)
     except AgentError as error:
         _print_error(error)
         return error.exit_code
@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _join(options: argparse.Namespace, state: StateDirectory) -> int:
+def _join(options: argparse.Namespace) -> int:
+    state = _state(options)
     token = _token(options.token)
     asyncio.run(_enrol(options, state, token))
     name = load_identity(state).name
@@ -87,7 +88,8 @@ async def _enrol(options: argparse.Namespace, state: StateDirectory, token: str)
         await join(invitation, state=state, facts=await gather_facts(), name=options.name)
 
 
-def _run(options: argparse.Namespace, state: StateDirectory) -> int:
+def _run(options: argparse.Namespace) -> int:
+    state = _state(options)
     from agent.app import serve  # noqa: PLC0415 - gRPC takes a while to load, which --help and status need not wait for
 
     settings = Settings(state_dir=state.root, cache_quota_bytes=options.cache_quota_mib * _MEBIBYTE)
@@ -98,13 +100,15 @@ def _run(options: argparse.Namespace, state: StateDirectory) -> int:
     return 0
 
 
-def _status(options: argparse.Namespace, state: StateDirectory) -> int:
+def _status(options: argparse.Namespace) -> int:
+    state = _state(options)
     report = status_report(state)
     print(json.dumps(report, indent=2) if options.json else status_text(report))
     return 0
 
 
-def _leave(options: argparse.Namespace, state: StateDirectory) -> int:
+def _leave(options: argparse.Namespace) -> int:
+    state = _state(options)
     with state.hold():
         joined = state.identity_record.exists()
         forget_identity(state)
@@ -122,6 +126,10 @@ def _become_runner(options: argparse.Namespace, state: StateDirectory) -> NoRetu
     environment = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     # The same interpreter with the same script; nothing of it comes from the network.
     os.execve(sys.executable, [*interpreter, *run], environment)  # noqa: S606
+
+
+def _state(options: argparse.Namespace) -> StateDirectory:
+    return StateDirectory(options.state_dir or default_state_dir())
 
 
 def _token(given: str | None) -> str:
@@ -164,6 +172,22 @@ def _parser() -> argparse.ArgumentParser:
     status = _add_command(commands, "status", "Say what this device is and whether it is connected.", "status --json")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(command=_status)
+    profile = _add_command(
+        commands,
+        "profile",
+        "Measure a model on this device: latency, memory, energy. Needs no fleet.",
+        "profile digits.onnx --threads 4 --energy",
+        stateful=False,
+    )
+    add_profile_options(profile)
+    doctor = _add_command(
+        commands,
+        "doctor",
+        "Say what this device can measure, and what would make it measure better. Changes nothing.",
+        "doctor",
+        stateful=False,
+    )
+    add_doctor_options(doctor)
     leave = _add_command(commands, "leave", "Forget the fleet: removes key, certificate and queued results.", "leave")
     leave.set_defaults(command=_leave)
     return parser
@@ -191,7 +215,7 @@ def _add_join(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_command(
-    commands: argparse._SubParsersAction[_Parser], name: str, description: str, example: str
+    commands: argparse._SubParsersAction[_Parser], name: str, description: str, example: str, *, stateful: bool = True
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name,
@@ -200,12 +224,13 @@ def _add_command(
         epilog=f"example:\n  fleetfit-agent {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument(
-        "--state-dir",
-        metavar="D",
-        type=Path,
-        help=f"where the agent keeps what it must not forget [{STATE_DIR_VARIABLE}] (~/.local/state/fleetfit-agent)",
-    )
+    if stateful:
+        command.add_argument(
+            "--state-dir",
+            metavar="D",
+            type=Path,
+            help=f"where the agent keeps its state [{STATE_DIR_VARIABLE}] (~/.local/state/fleetfit-agent)",
+        )
     command.add_argument("--log-level", choices=LOG_LEVELS, help=f"[{LOG_LEVEL_VARIABLE}] (info)")
     command.add_argument("--log-format", choices=LOG_FORMATS, help=f"[{LOG_FORMAT_VARIABLE}] (text)")
     return command

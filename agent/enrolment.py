@@ -94,7 +94,7 @@ async def join(
     if not name.isprintable():
         raise ConfigurationError("the device's name has characters that cannot be shown", hint="choose another --name")
     authority = await _trusted_authority(invitation)
-    key = load_or_make_key(state)
+    key = load_or_make_key(state.key)
     request = enrolment_pb2.EnrolRequest(
         join_token=invitation.token, signing_request=signing_request(key), name=name, facts=to_facts(facts)
     )
@@ -172,12 +172,14 @@ def _identity(response: enrolment_pb2.EnrolResponse, dialled: Address) -> Identi
         raise JoinError(
             f"the orchestrator names '{response.device_address}' as its address for devices", hint="update the agent"
         ) from error
+    now = datetime.now(tz=timezone.utc)
     return Identity(
         device_id=response.device_id,
         name=response.name,
         public_address=dialled,
         device_address=device_address,
-        joined_at=datetime.now(tz=timezone.utc),
+        joined_at=now,
+        certificate_issued_at=now,
         certificate_expires_at=from_timestamp(response.expires_at),
     )
 

@@ -10,6 +10,7 @@
     ├── RevokedError             the orchestrator no longer knows this device       exit 5
     ├── UnreachableError         the orchestrator cannot be reached                 exit 6
     ├── BusyError                another agent or measurement holds this device     exit 7
+    ├── NotMeasuredError         a model could not be measured                      exit 1
     └── DeliveryError            bytes or signatures are not what they should be    exit 1
         ├── ArtifactRefusedError     wrong size or hash
         ├── SignatureRefusedError    the release repository does not prove it
@@ -83,6 +84,12 @@ class BusyError(AgentError):
 
     reason = "BUSY"
     exit_code = 7
+
+
+class NotMeasuredError(AgentError):
+    """A model could not be measured."""
+
+    reason = "NOT_MEASURED"
 
 
 class DeliveryError(AgentError):

@@ -13,15 +13,22 @@ from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
-from fleetfit.v1 import delivery_pb2, delivery_pb2_grpc, session_pb2, session_pb2_grpc
+from fleetfit.v1 import (
+    delivery_pb2,
+    delivery_pb2_grpc,
+    enrolment_pb2,
+    enrolment_pb2_grpc,
+    session_pb2,
+    session_pb2_grpc,
+)
 
 from agent.address import Address
 from agent.channel import call_error, open_channel, unreachable
 from agent.concurrency import within
 from agent.convert import decode, from_response, to_request
-from agent.errors import AgentError, ArtifactRefusedError, UnreachableError
-from agent.identity import Credentials
+from agent.errors import AgentError, ArtifactRefusedError, RevokedError, UnreachableError
 from agent.messages import Incoming, Outgoing
+from agent.wallet import Wallet
 
 if TYPE_CHECKING:
     _Call = grpc.aio.StreamStreamCall[session_pb2.ConnectRequest, session_pb2.ConnectResponse]
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
 
 # A live server sends a chunk every few milliseconds.
 _CHUNK_TIMEOUT_S = 60.0
-_FILE_TIMEOUT_S = 60.0
+_ANSWER_TIMEOUT_S = 60.0
 
 # Answers to a fetch that will be the same next time.
 _ARTIFACT_REFUSED = frozenset({
@@ -125,13 +132,13 @@ class Gateway:
 
     Args:
         address: Where it listens for devices.
-        credentials: What the device and the server prove themselves with.
+        wallet: What the device and the server prove themselves with.
         patience_s: How long a fetch waits for a stream to be open.
     """
 
-    def __init__(self, *, address: Address, credentials: Credentials, patience_s: float = 60.0) -> None:
+    def __init__(self, *, address: Address, wallet: Wallet, patience_s: float = 60.0) -> None:
         self.address = address
-        self._credentials = credentials
+        self._wallet = wallet
         self._patience_s = patience_s
         self._connection: _Connection | None = None
         self._welcomed = asyncio.Event()
@@ -139,12 +146,13 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def stream(self) -> AsyncIterator[Stream]:
         """A new stream on a new connection. It is dialled by the first ``send``, which also says when that fails."""
+        credentials = self._wallet.credentials()
         connection = _Connection(
             open_channel(
                 self.address,
-                authority=self._credentials.authority,
-                key=self._credentials.key,
-                certificate=self._credentials.certificate,
+                authority=credentials.authority,
+                key=credentials.key,
+                certificate=credentials.certificate,
             )
         )
         async with connection.use() as channel:
@@ -152,6 +160,9 @@ class Gateway:
             self._connection = connection
             try:
                 yield Stream(call, self.address)
+            except RevokedError:
+                self._wallet.refused()
+                raise
             finally:
                 self._connection = None
                 self._welcomed.clear()
@@ -159,7 +170,30 @@ class Gateway:
 
     def welcomed(self) -> None:
         """Opens the stream's connection to fetches: the orchestrator knows this device."""
+        self._wallet.accepted()
         self._welcomed.set()
+
+    async def identity_renewed(self) -> None:
+        """Returns when the stream that is open shows a certificate for which there is a newer one."""
+        await self._wallet.renewed.wait()
+
+    async def renew(self, signing_request: bytes) -> bytes:
+        """The certificate for this device's next key, PEM.
+
+        Raises:
+            RevokedError: The orchestrator does not know this device any more.
+            ConfigurationError: It does not certify this key.
+            UnreachableError: The orchestrator went away.
+        """
+        connection = await self._open_connection()
+        async with connection.use() as channel:
+            stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
+            request = enrolment_pb2.RenewRequest(signing_request=signing_request)
+            try:
+                response = await stub.Renew(request, timeout=_ANSWER_TIMEOUT_S)
+            except grpc.aio.AioRpcError as error:
+                raise call_error(error, self.address) from error
+            return bytes(response.certificate)
 
     async def fetch_artifact(self, sha256: str, *, offset: int = 0) -> AsyncIterator[bytes]:
         """Yields the artifact's bytes from ``offset`` on.
@@ -195,7 +229,7 @@ class Gateway:
             stub = delivery_pb2_grpc.DeliveryServiceStub(channel)
             request = delivery_pb2.FetchRepositoryFileRequest(path=path)
             try:
-                response = await stub.FetchRepositoryFile(request, timeout=_FILE_TIMEOUT_S)
+                response = await stub.FetchRepositoryFile(request, timeout=_ANSWER_TIMEOUT_S)
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.NOT_FOUND:
                     return None

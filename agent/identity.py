@@ -1,4 +1,4 @@
-"""Who this device is to its orchestrator: what joining wrote, and every later start reads."""
+"""Who this device is to its orchestrator: what joining and renewing wrote, and every later start reads."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Identity:
     # Where its stream goes.
     device_address: Address
     joined_at: datetime
+    # By this device's clock.
+    certificate_issued_at: datetime
     certificate_expires_at: datetime
 
 
@@ -56,6 +58,7 @@ def load_identity(state: StateDirectory) -> Identity:
             public_address=parse_address(record["public_address"], default_port=None),
             device_address=parse_address(record["device_address"], default_port=None),
             joined_at=datetime.fromisoformat(record["joined_at"]),
+            certificate_issued_at=datetime.fromisoformat(record["certificate_issued_at"]),
             certificate_expires_at=datetime.fromisoformat(record["certificate_expires_at"]),
         )
     except FileNotFoundError as error:
@@ -99,12 +102,23 @@ def store_identity(
     write_durably(state.trust_root, trust_root)
     write_durably(state.authority, authority)
     write_durably(state.certificate, certificate)
+    write_identity_record(state, identity)
+
+
+def write_identity_record(state: StateDirectory, identity: Identity) -> None:
+    """Writes the record alone: key and certificate are those that it speaks of.
+
+    Raises:
+        NoSpaceError: The disk is full.
+        ConfigurationError: The directory cannot be written.
+    """
     record = {
         "device_id": identity.device_id,
         "name": identity.name,
         "public_address": str(identity.public_address),
         "device_address": str(identity.device_address),
         "joined_at": identity.joined_at.isoformat(),
+        "certificate_issued_at": identity.certificate_issued_at.isoformat(),
         "certificate_expires_at": identity.certificate_expires_at.isoformat(),
     }
     write_durably(state.identity_record, json.dumps(record, indent=2).encode())
@@ -122,7 +136,7 @@ def forget_identity(state: StateDirectory) -> None:
         state.identity_record.unlink(missing_ok=True)
         if state.identity.is_dir():
             sync_directory(state.identity)
-        for path in (state.key, state.certificate, state.authority, state.status):
+        for path in (state.next_key, state.renewed, state.key, state.certificate, state.authority, state.status):
             path.unlink(missing_ok=True)
         # Jobs, the outbox and the updater's journal, with what SQLite keeps beside them.
         for path in state.root.glob("*.db*"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -9,11 +11,10 @@ from cryptography.x509.oid import NameOID
 
 from agent.durable_file import storage_error, write_durably
 from agent.errors import ConfigurationError
-from agent.state_directory import StateDirectory
 
 
-def load_or_make_key(state: StateDirectory) -> ec.EllipticCurvePrivateKey:
-    """The device's P-256 key; on the disk before this returns.
+def load_or_make_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The P-256 key at ``path``; on the disk before this returns.
 
     A key that is there already is used again: it may be that of a request whose answer was lost, and the
     orchestrator gives the same identity to the same key.
@@ -23,17 +24,17 @@ def load_or_make_key(state: StateDirectory) -> ec.EllipticCurvePrivateKey:
         NoSpaceError: The disk is full.
     """
     try:
-        stored = serialization.load_pem_private_key(state.key.read_bytes(), password=None)
+        stored = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except FileNotFoundError:
         key = ec.generate_private_key(ec.SECP256R1())
-        write_durably(state.key, private_pem(key), mode=0o600)
+        write_durably(path, private_pem(key), mode=0o600)
         return key
     except OSError as error:
-        raise storage_error(error, state.key) from error
+        raise storage_error(error, path) from error
     except (ValueError, TypeError) as error:
-        raise _damaged(state) from error
+        raise _damaged(path) from error
     if not isinstance(stored, ec.EllipticCurvePrivateKey):
-        raise _damaged(state)
+        raise _damaged(path)
     return stored
 
 
@@ -51,7 +52,7 @@ def signing_request(key: ec.EllipticCurvePrivateKey) -> bytes:
     return request.public_bytes(serialization.Encoding.PEM)
 
 
-def _damaged(state: StateDirectory) -> ConfigurationError:
+def _damaged(path: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{state.key} is not a key of this agent", hint="run 'fleetfit-agent leave' to remove it, then join again"
+        f"{path} is not a key of this agent", hint="run 'fleetfit-agent leave' to remove it, then join again"
     )

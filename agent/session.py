@@ -129,6 +129,7 @@ class Session:
             begun_s = time.monotonic()
             try:
                 await self._converse()
+                wait_s = 0.0
             except (RevokedError, ConfigurationError) as error:
                 wait_s = self._timing.refused_s
                 _log.error("%s (%s); trying again in %.0f s", error.message, error.hint, wait_s)
@@ -142,7 +143,7 @@ class Session:
             await asyncio.sleep(wait_s)
 
     async def _converse(self) -> None:
-        """One stream, from the first word to its end, which is always an error."""
+        """One stream, from the first word to its end: an error, or a renewed certificate that wants a new one."""
         async with self._gateway.stream() as stream:
             welcome = await self._greet(stream)
             self._gateway.welcomed()
@@ -154,7 +155,9 @@ class Session:
                 self._beat(stream, interval_s if welcome.heartbeat_interval_s else _HEARTBEAT_DEFAULT_S),
                 self._empty_outbox(stream),
                 self._tell_progress(stream),
+                self._gateway.identity_renewed(),
             )
+        _log.info("connecting anew, with the renewed certificate")
 
     async def _greet(self, stream: Stream) -> Welcome:
         async def exchange() -> Incoming | None:

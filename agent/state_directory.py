@@ -21,7 +21,8 @@ class StateDirectory:
 
     ::
 
-        identity/   key.pem cert.pem ca.pem identity.json    written when joining only
+        identity/   key.pem cert.pem ca.pem identity.json    written when joining, and by a renewal that was accepted
+                    next-key.pem renewed.json                a renewal under way
         trust/      root.json …                              what releases are proved with
         state.db                                             jobs, and what waits for the orchestrator
         updates.db                                           the updater's journal
@@ -37,6 +38,8 @@ class StateDirectory:
         self.certificate = self.identity / "cert.pem"
         self.authority = self.identity / "ca.pem"
         self.identity_record = self.identity / "identity.json"
+        self.next_key = self.identity / "next-key.pem"
+        self.renewed = self.identity / "renewed.json"
         self.trust = root / "trust"
         self.trust_root = self.trust / "root.json"
         self.database = root / "state.db"

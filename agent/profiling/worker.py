@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from agent.profiling.blocks import run_blocks
 from agent.profiling.decoding import decode, parse
+from agent.profiling.histogram import histogram_of
 from agent.profiling.host import Host
 from agent.profiling.inputs import Golden, GoldenError, golden_samples, random_sample, read_golden, rotation
 from agent.profiling.latency import Exercise, Plan, TimedRun, WarmUp, time_model, warm_up
@@ -131,6 +132,7 @@ class Measuring:
             steady_state=warmed.steady_state,
             quality=verdict(concerns),
             remarks=concerns + job.remarks + notes,
+            histogram=histogram_of(run.samples_ns / _NS_PER_MS),
         )
         blocks: tuple[EnergyBlock, ...] = ()
         if job.energy is not None:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the fleetfit device agent as a service on Debian, Raspberry Pi OS or Ubuntu.
+# Installs the fleetfit device agent as a service on Debian, Raspberry Pi OS, or Ubuntu (also as JetPack 6).
 set -eu
 
 usage() {
@@ -49,7 +49,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 home=/opt/fleetfit-agent
 state=/var/lib/fleetfit-agent
 user=fleetfit-agent
-[ "$runtime" = none ] || package="${package}[$runtime]"
 
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
     fail "Python 3.10 or newer is needed" "upgrade the operating system"
@@ -63,16 +62,8 @@ for group in video render i2c gpio; do
     if getent group "$group" >/dev/null; then usermod --append --groups "$group" "$user"; fi
 done
 
-if [ ! -x "$home/bin/python" ]; then
-    if [ "$runtime" = tflite ]; then
-        # It needs numpy 1, which for 32-bit boards only the distribution builds.
-        apt-get install --yes --no-install-recommends python3-numpy
-        python3 -m venv --system-site-packages "$home"
-    else
-        python3 -m venv "$home"
-    fi
-fi
-"$home/bin/python" -m pip install --quiet --upgrade "$package"
+[ "$runtime" != tflite ] || apt-get install --yes --no-install-recommends python3-numpy
+sh "$here/environment.sh" "$home" "$package" "$runtime"
 
 install -d -m 0711 -o "$user" -g "$user" "$state"
 install -m 0644 "$here/fleetfit-agent.service" /etc/systemd/system/fleetfit-agent.service

@@ -30,6 +30,7 @@ ACCESS: Mapping[str, Access] = {
     "/fleetfit.v1.DeviceService/RemoveDevice": Access.OPERATOR,
     "/fleetfit.v1.EnrolmentService/Enrol": Access.ANYONE,
     "/fleetfit.v1.EnrolmentService/GetAuthority": Access.ANYONE,
+    "/fleetfit.v1.EnrolmentService/Renew": Access.DEVICE,
     "/fleetfit.v1.JoinTokenService/CreateJoinToken": Access.OPERATOR,
     "/fleetfit.v1.JoinTokenService/ListJoinTokens": Access.VIEWER,
     "/fleetfit.v1.JoinTokenService/RevokeJoinToken": Access.OPERATOR,

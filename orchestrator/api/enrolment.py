@@ -1,4 +1,4 @@
-"""The service by which machines become devices."""
+"""The service by which machines become devices, and devices renew what makes them so."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from fleetfit.v1 import enrolment_pb2, enrolment_pb2_grpc
 
+from orchestrator.api.caller import calling_device
 from orchestrator.api.convert.devices import facts_from_proto
 from orchestrator.api.convert.scalars import timestamp
 from orchestrator.errors import UnavailableError
@@ -81,3 +82,15 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
             device_address=self._device_address,
             trust_root=trust_root,
         )
+
+    async def Renew(
+        self, request: enrolment_pb2.RenewRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> enrolment_pb2.RenewResponse:
+        """A certificate for the device's next key."""
+        device = calling_device()
+        certificate = await self._enrolment.renew(
+            device_id=device.device_id,
+            key_fingerprint=device.key_fingerprint,
+            signing_request=request.signing_request,
+        )
+        return enrolment_pb2.RenewResponse(certificate=certificate.pem, expires_at=timestamp(certificate.expires_at))

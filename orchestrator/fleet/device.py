@@ -86,6 +86,7 @@ class Device:
     facts: DeviceFacts
     # SHA-256 of the public key's DER: the device's identity, whichever certificate carries it.
     key_fingerprint: str
+    # Of the newest certificate that was issued.
     certificate_expires_at: datetime
     enrolled_at: datetime
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +94,8 @@ class Device:
     # Grows with each stream; what an older stream says counts no more.
     session_epoch: int = 0
     active_release: ActiveRelease | None = None
+    # A certified key that the device has not used yet; empty where there is none.
+    next_key_fingerprint: str = ""
 
     @property
     def device_class(self) -> str:

@@ -1,4 +1,4 @@
-"""How a machine becomes a device: a join token and a signing request against an identity."""
+"""How a machine becomes a device, and stays one: a signing request against an identity, again and again."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from orchestrator.clock import Clock
-from orchestrator.errors import NotFoundError, UnauthenticatedError
+from orchestrator.errors import InvalidInputError, NotFoundError, UnauthenticatedError
 from orchestrator.events import Events
 from orchestrator.fleet.authority import Authority, DeviceCertificate
-from orchestrator.fleet.certificates import key_fingerprint, read_signing_request
+from orchestrator.fleet.certificates import key_fingerprint as fingerprint_of
+from orchestrator.fleet.certificates import read_signing_request
 from orchestrator.fleet.device import Device, DeviceFacts
 from orchestrator.fleet.join_token import JoinToken
 from orchestrator.fleet.join_tokens import JOIN_TOKEN_KIND
 from orchestrator.fleet.naming import device_name
 from orchestrator.fleet.secret import Secret, read_secret
+from orchestrator.fleet.sessions import enrolled_device
 from orchestrator.storage.database import Database
 from orchestrator.storage.transaction import Transaction
 
@@ -54,13 +56,17 @@ class Enrolment:
         if secret is None:
             raise _unknown_token()
         key = read_signing_request(signing_request)
-        fingerprint = key_fingerprint(key)
+        fingerprint = fingerprint_of(key)
         new_id = str(uuid.uuid4())
         now = self._clock()
 
         def work(tx: Transaction) -> Enrolled:
             token, repeated = _admit(tx, secret, fingerprint, now)
             known = tx.devices.by_key(fingerprint)
+            if repeated and known is None:
+                raise UnauthenticatedError(
+                    "this key was replaced by a newer one", hint="join with a new key and a new token", reason="REENROL"
+                )
             certificate = self._authority.issue_device_certificate(
                 key=key, device_id=new_id if known is None else known.id, now=now
             )
@@ -91,6 +97,44 @@ class Enrolment:
         self._events.publish(f"device/{enrolled.device.id}")
         _LOG.info("device %s (%s) joined with token %s", enrolled.device.name, enrolled.device.id, secret.id)
         return enrolled
+
+    async def renew(self, *, device_id: str, key_fingerprint: str, signing_request: bytes) -> DeviceCertificate:
+        """A certificate for another key of the device, which counts from its first call on.
+
+        Safe to repeat: until that call the key that the device has goes on to count, and the latest request decides
+        which one follows it.
+
+        Args:
+            device_id: Who calls.
+            key_fingerprint: The key that it proved itself with.
+            signing_request: PKCS #10 in PEM, signed by the new key.
+
+        Raises:
+            InvalidInputError: The signing request cannot be used, or its key is known already.
+            UnauthenticatedError: The device was removed meanwhile.
+        """
+        key = read_signing_request(signing_request)
+        fingerprint = fingerprint_of(key)
+        now = self._clock()
+
+        def work(tx: Transaction) -> DeviceCertificate:
+            device = enrolled_device(tx, device_id, key_fingerprint)
+            if tx.devices.by_key(fingerprint) is not None:
+                raise InvalidInputError(
+                    "the signing request names a key that is in use",
+                    hint="make a new key for every renewal",
+                    reason="SIGNING_REQUEST_INVALID",
+                )
+            certificate = self._authority.issue_device_certificate(key=key, device_id=device.id, now=now)
+            tx.devices.update(
+                replace(device, next_key_fingerprint=fingerprint, certificate_expires_at=certificate.expires_at)
+            )
+            return certificate
+
+        certificate = await self._database.run(work)
+        self._events.publish(f"device/{device_id}")
+        _LOG.info("device %s renews its certificate, until %s", device_id, f"{certificate.expires_at:%Y-%m-%d}")
+        return certificate
 
 
 def _admit(tx: Transaction, secret: Secret, fingerprint: str, now: datetime) -> tuple[JoinToken, bool]:

@@ -67,7 +67,7 @@ def session_device(tx: Transaction, session: Session) -> Device:
 
 
 def enrolled_device(tx: Transaction, device_id: str, key_fingerprint: str) -> Device:
-    """The device with this id and key.
+    """The device with this id and key. The first call with a renewed key makes it the device's only one.
 
     Raises:
         UnauthenticatedError: It was removed, or given another key (reason ``REENROL``).
@@ -76,9 +76,14 @@ def enrolled_device(tx: Transaction, device_id: str, key_fingerprint: str) -> De
         device = tx.devices.get(device_id)
     except NotFoundError as error:
         raise removed() from error
-    if device.key_fingerprint != key_fingerprint:
+    if device.key_fingerprint == key_fingerprint:
+        return device
+    if not device.next_key_fingerprint or device.next_key_fingerprint != key_fingerprint:
         raise removed()
-    return device
+    renewed = replace(device, key_fingerprint=key_fingerprint, next_key_fingerprint="")
+    tx.devices.update(renewed)
+    _LOG.info("device %s (%s) uses its renewed key", device.name, device.id)
+    return renewed
 
 
 def removed() -> UnauthenticatedError:

@@ -132,6 +132,7 @@ class DeviceColumns(Named):
     last_seen_at = _optional_time()
     session_epoch = _whole()
     active_release = _optional_document(ActiveRelease)
+    next_key_fingerprint = _text()
 
 
 class JoinTokenColumns(Named):

@@ -21,7 +21,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("agent.cli.configure_logs", lambda **_: None)
 
 
-@pytest.mark.parametrize("command", ["join", "run", "status", "leave"])
+@pytest.mark.parametrize("command", ["join", "run", "status", "leave", "profile", "doctor"])
 def test_each_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])

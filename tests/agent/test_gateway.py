@@ -10,9 +10,10 @@ import pytest
 
 from agent.errors import ArtifactRefusedError, UnreachableError
 from agent.gateway import Gateway
-from agent.identity import load_credentials, load_identity
+from agent.identity import load_identity
 from agent.messages import Hello, Welcome
 from agent.state_directory import StateDirectory
+from agent.wallet import Wallet
 from tests.agent.device import FACTS, join_fleet
 from tests.fakes.fake_orchestrator import FakeOrchestrator
 
@@ -24,9 +25,7 @@ def with_gateway(folder: Path, scenario: Callable[[FakeOrchestrator, Gateway], A
         async with FakeOrchestrator() as orchestrator:
             await join_fleet(orchestrator, folder)
             state = StateDirectory(folder)
-            gateway = Gateway(
-                address=load_identity(state).device_address, credentials=load_credentials(state), patience_s=0.2
-            )
+            gateway = Gateway(address=load_identity(state).device_address, wallet=Wallet(state), patience_s=0.2)
             await scenario(orchestrator, gateway)
 
     asyncio.run(run())

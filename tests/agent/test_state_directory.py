@@ -21,6 +21,7 @@ from agent.state_directory import StateDirectory
 IDENTITY = Identity(
     device_id="d1", name="pi", public_address=Address("::1", 1), device_address=Address("::1", 2),
     joined_at=datetime(2026, 11, 1, tzinfo=timezone.utc),
+    certificate_issued_at=datetime(2026, 11, 1, tzinfo=timezone.utc),
     certificate_expires_at=datetime(2026, 12, 1, tzinfo=timezone.utc),
 )  # fmt: skip
 

@@ -26,7 +26,7 @@ from fleetfit.v1 import device_facts_pb2 as fleetfit_dot_v1_dot_device__facts__p
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66leetfit/v1/enrolment.proto\x12\x0b\x66leetfit.v1\x1a\x1e\x66leetfit/v1/device_facts.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetAuthorityRequest\".\n\x14GetAuthorityResponse\x12\x16\n\x0e\x63\x61_certificate\x18\x01 \x01(\x0c\"r\n\x0c\x45nrolRequest\x12\x12\n\njoin_token\x18\x01 \x01(\t\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\'\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32\x18.fleetfit.v1.DeviceFacts\"\xb9\x01\n\rEnrolResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x16\n\x0e\x63\x61_certificate\x18\x04 \x01(\x0c\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64\x65vice_address\x18\x06 \x01(\t\x12\x12\n\ntrust_root\x18\x07 \x01(\x0c\x32\xa7\x01\n\x10\x45nrolmentService\x12S\n\x0cGetAuthority\x12 .fleetfit.v1.GetAuthorityRequest\x1a!.fleetfit.v1.GetAuthorityResponse\x12>\n\x05\x45nrol\x12\x19.fleetfit.v1.EnrolRequest\x1a\x1a.fleetfit.v1.EnrolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66leetfit/v1/enrolment.proto\x12\x0b\x66leetfit.v1\x1a\x1e\x66leetfit/v1/device_facts.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetAuthorityRequest\".\n\x14GetAuthorityResponse\x12\x16\n\x0e\x63\x61_certificate\x18\x01 \x01(\x0c\"r\n\x0c\x45nrolRequest\x12\x12\n\njoin_token\x18\x01 \x01(\t\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\'\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32\x18.fleetfit.v1.DeviceFacts\"\xb9\x01\n\rEnrolResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x16\n\x0e\x63\x61_certificate\x18\x04 \x01(\x0c\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64\x65vice_address\x18\x06 \x01(\t\x12\x12\n\ntrust_root\x18\x07 \x01(\x0c\"\'\n\x0cRenewRequest\x12\x17\n\x0fsigning_request\x18\x01 \x01(\x0c\"T\n\rRenewResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xe7\x01\n\x10\x45nrolmentService\x12S\n\x0cGetAuthority\x12 .fleetfit.v1.GetAuthorityRequest\x1a!.fleetfit.v1.GetAuthorityResponse\x12>\n\x05\x45nrol\x12\x19.fleetfit.v1.EnrolRequest\x1a\x1a.fleetfit.v1.EnrolResponse\x12>\n\x05Renew\x12\x19.fleetfit.v1.RenewRequest\x1a\x1a.fleetfit.v1.RenewResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLREQUEST']._serialized_end=294
   _globals['_ENROLRESPONSE']._serialized_start=297
   _globals['_ENROLRESPONSE']._serialized_end=482
-  _globals['_ENROLMENTSERVICE']._serialized_start=485
-  _globals['_ENROLMENTSERVICE']._serialized_end=652
+  _globals['_RENEWREQUEST']._serialized_start=484
+  _globals['_RENEWREQUEST']._serialized_end=523
+  _globals['_RENEWRESPONSE']._serialized_start=525
+  _globals['_RENEWRESPONSE']._serialized_end=609
+  _globals['_ENROLMENTSERVICE']._serialized_start=612
+  _globals['_ENROLMENTSERVICE']._serialized_end=843
 # @@protoc_insertion_point(module_scope)

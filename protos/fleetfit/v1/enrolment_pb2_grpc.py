@@ -44,6 +44,11 @@ class EnrolmentServiceStub(object):
                 request_serializer=fleetfit_dot_v1_dot_enrolment__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=fleetfit_dot_v1_dot_enrolment__pb2.EnrolResponse.FromString,
                 _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/fleetfit.v1.EnrolmentService/Renew',
+                request_serializer=fleetfit_dot_v1_dot_enrolment__pb2.RenewRequest.SerializeToString,
+                response_deserializer=fleetfit_dot_v1_dot_enrolment__pb2.RenewResponse.FromString,
+                _registered_method=True)
 
 
 class EnrolmentServiceServicer(object):
@@ -65,6 +70,15 @@ class EnrolmentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Renew(self, request, context):
+        """Certifies a new key for the calling device. The key that it called with counts until the first call with the new
+        one, and no longer. Caller: an enrolled device. May be repeated, with the same new key or with another one: the
+        latest counts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrolmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +91,11 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
                     servicer.Enrol,
                     request_deserializer=fleetfit_dot_v1_dot_enrolment__pb2.EnrolRequest.FromString,
                     response_serializer=fleetfit_dot_v1_dot_enrolment__pb2.EnrolResponse.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=fleetfit_dot_v1_dot_enrolment__pb2.RenewRequest.FromString,
+                    response_serializer=fleetfit_dot_v1_dot_enrolment__pb2.RenewResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -133,6 +152,33 @@ class EnrolmentService(object):
             '/fleetfit.v1.EnrolmentService/Enrol',
             fleetfit_dot_v1_dot_enrolment__pb2.EnrolRequest.SerializeToString,
             fleetfit_dot_v1_dot_enrolment__pb2.EnrolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleetfit.v1.EnrolmentService/Renew',
+            fleetfit_dot_v1_dot_enrolment__pb2.RenewRequest.SerializeToString,
+            fleetfit_dot_v1_dot_enrolment__pb2.RenewResponse.FromString,
             options,
             channel_credentials,
             insecure,

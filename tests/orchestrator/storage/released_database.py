@@ -25,7 +25,9 @@ RELEASED = Path(__file__).with_name("released")
 def fill(tx: Transaction) -> None:
     """Adds rows to every table, with something in every column."""
     device = records.a_device(
-        last_seen_at=NOW, active_release=ActiveRelease(manifest_sha256="e" * 64, name="digits", version="1")
+        last_seen_at=NOW,
+        active_release=ActiveRelease(manifest_sha256="e" * 64, name="digits", version="1"),
+        next_key_fingerprint="f" * 64,
     )
     tx.devices.add(device)
     token = records.a_join_token(labels={"room": "lab"})

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("session_epoch", sa.BigInteger(), nullable=False),
         sa.Column("active_release", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("next_key_fingerprint", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("position", name=op.f("pk_devices")),
         sa.UniqueConstraint("id", name=op.f("uq_devices_id")),
         sa.UniqueConstraint("key_fingerprint", name=op.f("uq_devices_key_fingerprint")),

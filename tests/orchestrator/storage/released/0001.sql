@@ -56,12 +56,13 @@ CREATE TABLE devices (
 	last_seen_at DATETIME, 
 	session_epoch BIGINT NOT NULL, 
 	active_release JSON, 
+	next_key_fingerprint TEXT NOT NULL, 
 	CONSTRAINT pk_devices PRIMARY KEY (position), 
 	CONSTRAINT uq_devices_id UNIQUE (id), 
 	CONSTRAINT uq_devices_key_fingerprint UNIQUE (key_fingerprint), 
 	CONSTRAINT uq_devices_name UNIQUE (name)
 );
-INSERT INTO "devices" VALUES(1,'device-1','pi-2','{"hostname": "pi", "architecture": "aarch64", "board": "Raspberry Pi 5", "cpu_model": "", "instruction_sets": [], "cpu_count": 0, "memory_bytes": 0, "operating_system": "", "python_version": "", "agent_version": "", "runtimes": [{"name": "onnxruntime", "version": "1.32.0", "formats": ["onnx"], "providers": []}], "meters": [], "host_id": ""}','key-3','2026-12-24 12:30:15.123456','2026-11-24 12:30:15.123456','{"room": "lab"}','2026-11-24 12:30:15.123456',0,'{"manifest_sha256": "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", "name": "digits", "version": "1"}');
+INSERT INTO "devices" VALUES(1,'device-1','pi-2','{"hostname": "pi", "architecture": "aarch64", "board": "Raspberry Pi 5", "cpu_model": "", "instruction_sets": [], "cpu_count": 0, "memory_bytes": 0, "operating_system": "", "python_version": "", "agent_version": "", "runtimes": [{"name": "onnxruntime", "version": "1.32.0", "formats": ["onnx"], "providers": []}], "meters": [], "host_id": ""}','key-3','2026-12-24 12:30:15.123456','2026-11-24 12:30:15.123456','{"room": "lab"}','2026-11-24 12:30:15.123456',0,'{"manifest_sha256": "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", "name": "digits", "version": "1"}','ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff');
 CREATE TABLE enrolments (
 	position INTEGER NOT NULL, 
 	token_id TEXT NOT NULL, 
