@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.low_rank.svd import LowRank
     from pipelines.observer import NullObserver, Observer
     from pipelines.passes import Figures, Pass, PassReport, Stage
+    from pipelines.prune.magnitude import MagnitudePrune
     from pipelines.prune.structured import StructuredPrune
     from pipelines.quantize.dynamic import QuantizeInt8Dynamic
     from pipelines.quantize.static import QuantizeInt8
@@ -37,6 +38,7 @@ __all__ = [
     "Figures",
     "Inputs",
     "LowRank",
+    "MagnitudePrune",
     "NullObserver",
     "Observer",
     "Pass",
@@ -71,6 +73,7 @@ _MODULES = {
     "Figures": "passes",
     "Inputs": "workload",
     "LowRank": "low_rank.svd",
+    "MagnitudePrune": "prune.magnitude",
     "NullObserver": "observer",
     "Observer": "observer",
     "Pass": "passes",

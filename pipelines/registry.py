@@ -10,6 +10,7 @@ from pipelines.distill.distill import Distill
 from pipelines.errors import PassError
 from pipelines.low_rank.svd import LowRank
 from pipelines.passes import Pass
+from pipelines.prune.magnitude import MagnitudePrune
 from pipelines.prune.structured import StructuredPrune
 from pipelines.quantize.dynamic import QuantizeInt8Dynamic
 from pipelines.quantize.static import QuantizeInt8
@@ -21,6 +22,7 @@ PASSES: Mapping[str, type[Pass]] = MappingProxyType(
         "structured_prune": StructuredPrune,
         "low_rank": LowRank,
         "distill": Distill,
+        "magnitude_prune": MagnitudePrune,
         "int8": QuantizeInt8,
         "int8_dynamic": QuantizeInt8Dynamic,
     }
