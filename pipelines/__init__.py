@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from pipelines.low_rank.svd import LowRank
     from pipelines.observer import NullObserver, Observer
     from pipelines.passes import Figures, Pass, PassReport, Stage
+    from pipelines.prune.magnitude import MagnitudePrune
     from pipelines.prune.structured import StructuredPrune
     from pipelines.quantize.dynamic import QuantizeInt8Dynamic
+    from pipelines.quantize.half import Float16
+    from pipelines.quantize.sharing import WeightSharing
     from pipelines.quantize.static import QuantizeInt8
+    from pipelines.quantize.weight_only import Int4Weights, Int8Weights
     from pipelines.recipe import ExportSettings, Recipe, parse_recipe
     from pipelines.recipe_file import read_recipe
     from pipelines.space import default_recipes
@@ -35,8 +39,12 @@ __all__ = [
     "Distill",
     "ExportSettings",
     "Figures",
+    "Float16",
     "Inputs",
+    "Int4Weights",
+    "Int8Weights",
     "LowRank",
+    "MagnitudePrune",
     "NullObserver",
     "Observer",
     "Pass",
@@ -49,6 +57,7 @@ __all__ = [
     "StructuredPrune",
     "Training",
     "Variant",
+    "WeightSharing",
     "Workload",
     "check_workload",
     "compress",
@@ -69,8 +78,12 @@ _MODULES = {
     "Distill": "distill.distill",
     "ExportSettings": "recipe",
     "Figures": "passes",
+    "Float16": "quantize.half",
     "Inputs": "workload",
+    "Int4Weights": "quantize.weight_only",
+    "Int8Weights": "quantize.weight_only",
     "LowRank": "low_rank.svd",
+    "MagnitudePrune": "prune.magnitude",
     "NullObserver": "observer",
     "Observer": "observer",
     "Pass": "passes",
@@ -83,6 +96,7 @@ _MODULES = {
     "StructuredPrune": "prune.structured",
     "Training": "workload",
     "Variant": "compress",
+    "WeightSharing": "quantize.sharing",
     "Workload": "workload",
     "check_workload": "checking",
     "compress": "compress",

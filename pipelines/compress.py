@@ -12,6 +12,7 @@ from pipelines.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from pipelines.context import Context
 from pipelines.errors import NothingChangedError, PassError
 from pipelines.evaluation.accuracy import artifact_accuracy, network_accuracy
+from pipelines.evaluation.delivery import delivered_bytes
 from pipelines.evaluation.golden import golden_npz
 from pipelines.evaluation.operations import mac_count, parameter_bytes, parameter_count
 from pipelines.evaluation.structure import structure_sha256, weight_bytes
@@ -47,7 +48,9 @@ class Variant:
     format: str
     # Of the artifact.
     sha256: str
+    # Of the file as it is loaded, and as an entropy coder packs it for delivery.
     size_bytes: int
+    delivered_bytes: int
     # Equal for two artifacts with the same graph and types, whatever their weights.
     structure_sha256: str
     # Of the exported file run by its runtime, on the validation data; None for a draft.
@@ -172,6 +175,7 @@ class _Run:
             format=artifact.format,
             sha256=artifact.sha256,
             size_bytes=len(artifact.content),
+            delivered_bytes=delivered_bytes(artifact.content),
             structure_sha256=structure_sha256(artifact),
             accuracy=self._accuracy_of(artifact),
             golden=golden_npz(artifact, context.trainer.validation_samples.spread(GOLDEN_SAMPLES)),

@@ -17,7 +17,7 @@ from pipelines.export.onnx import export_onnx
 from pipelines.export.tflite import export_tflite
 from pipelines.network import Network
 from pipelines.seeding import seeded
-from pipelines.training import Objective, Schedule, Trainer
+from pipelines.training import Constraint, Objective, Schedule, Trainer
 from pipelines.workload import Workload
 
 EXPORTS = {"onnx": export_onnx, "tflite": export_tflite}
@@ -42,6 +42,8 @@ class Context:
     seed: int
     # False in a draft: nothing is trained, and values of weights do not matter.
     train: bool
+    # What must hold of the weights in every training from now on; a pass may set one.
+    constraint: Constraint | None = None
     _artifact: Artifact | None = field(default=None, init=False)
     _schedule: Schedule | None = field(default=None, init=False)
     _remarks: list[str] = field(default_factory=list, init=False)
@@ -51,8 +53,12 @@ class Context:
         if self._artifact is not None:
             raise RuntimeError("the model was exported already: its structure is fixed")
         self.network = network
+        self.reestimate()
+
+    def reestimate(self) -> None:
+        """Takes statistics of batch normalization anew, after weights were changed other than by training."""
         if self.train:
-            self.trainer.reestimate_batch_norm(network.module)
+            self.trainer.reestimate_batch_norm(self.network.module)
 
     def ask_for_training(self, *, epochs: int | None, from_scratch: bool = False) -> None:
         """Asks for training before anything that depends on the values of weights.
@@ -132,7 +138,13 @@ class Context:
             stand_in_for_training(self.network.module, seed=self.seed)
             return 0.0
         self.trainer.observer.stage(f"train after {name}")
-        trained = self.trainer.train(self.network.module, objective=self.objective, schedule=schedule, name=name)
+        trained = self.trainer.train(
+            self.network.module,
+            objective=self.objective,
+            schedule=schedule,
+            name=name,
+            constraint=self.constraint,
+        )
         if trained.rollbacks:
             times = "once" if trained.rollbacks == 1 else f"{trained.rollbacks} times"
             self.remark(f"training diverged {times} and went back to its best state")

@@ -32,8 +32,10 @@ class Stage(IntEnum):
 
     # The model's layers and their shapes.
     STRUCTURE = 1
+    # Which weights of a settled structure are zero.
+    SPARSITY = 2
     # The data types of a finished artifact.
-    PRECISION = 2
+    PRECISION = 3
 
 
 class Pass(StrictModel, ABC):

@@ -109,11 +109,18 @@ def parse_recipe(data: Mapping[str, Any]) -> Recipe:
 
 def _complaint(earlier: Pass, later: Pass) -> str:
     """Why the later pass cannot follow the earlier one; empty where it can."""
+    if later.stage < earlier.stage and earlier.stage is Stage.SPARSITY:
+        return (
+            f"{later.name} cannot come after {earlier.name}: it makes other layers, whose weights {earlier.name} has "
+            f"not chosen; put {later.name} first"
+        )
     if later.stage < earlier.stage:
         return (
             f"{later.name} cannot come after {earlier.name}: {earlier.name} fixes the data types of a finished file, "
             f"and {later.name} must change and retrain the model that the file is made of; put {later.name} first"
         )
+    if later.stage is Stage.SPARSITY and earlier.stage is Stage.SPARSITY:
+        return f"{later.name} cannot come after {earlier.name}: zeros are chosen once; keep the one with more of them"
     if later.stage is Stage.PRECISION and earlier.stage is Stage.PRECISION:
         return (
             f"{later.name} cannot come after {earlier.name}: the weights are no longer floating point; keep one of them"

@@ -10,9 +10,13 @@ from pipelines.distill.distill import Distill
 from pipelines.errors import PassError
 from pipelines.low_rank.svd import LowRank
 from pipelines.passes import Pass
+from pipelines.prune.magnitude import MagnitudePrune
 from pipelines.prune.structured import StructuredPrune
 from pipelines.quantize.dynamic import QuantizeInt8Dynamic
+from pipelines.quantize.half import Float16
+from pipelines.quantize.sharing import WeightSharing
 from pipelines.quantize.static import QuantizeInt8
+from pipelines.quantize.weight_only import Int4Weights, Int8Weights
 
 ENTRY_POINT_GROUP = "fleetfit.passes"
 
@@ -21,8 +25,13 @@ PASSES: Mapping[str, type[Pass]] = MappingProxyType(
         "structured_prune": StructuredPrune,
         "low_rank": LowRank,
         "distill": Distill,
+        "magnitude_prune": MagnitudePrune,
         "int8": QuantizeInt8,
         "int8_dynamic": QuantizeInt8Dynamic,
+        "fp16": Float16,
+        "int8_weights": Int8Weights,
+        "int4_weights": Int4Weights,
+        "weight_sharing": WeightSharing,
     }
 )
 

@@ -35,6 +35,13 @@ class Objective(Protocol):
         """The loss of one batch, a scalar."""
 
 
+class Constraint(Protocol):
+    """What must hold of the weights while they are trained."""
+
+    def hold(self, module: nn.Module, progress: float) -> None:
+        """Makes it hold again, in place, after this share of the training; called after each step."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskObjective:
     """The workload's own loss."""
@@ -63,6 +70,15 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One step of the optimizer."""
+
+    rate: float
+    # Share of the training that is over after it.
+    progress: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What a training came to."""
 
@@ -81,8 +97,16 @@ class Trainer:
     validation_samples: Samples
     observer: Observer
 
-    def train(self, module: nn.Module, *, objective: Objective, schedule: Schedule, name: str) -> Trained:
-        """Trains a model in place. It is in evaluation mode afterwards.
+    def train(
+        self,
+        module: nn.Module,
+        *,
+        objective: Objective,
+        schedule: Schedule,
+        name: str,
+        constraint: Constraint | None = None,
+    ) -> Trained:
+        """Trains a model in place. It is in evaluation mode afterwards, and the constraint holds.
 
         The state after the last epoch is kept: nothing is chosen by validation data, which stays a fair judge. Where
         the loss stops being a number, the state with the lowest training loss comes back, and the rest goes on more
@@ -97,7 +121,7 @@ class Trainer:
         optimizer = self._optimizer(module)
         speed, rollbacks, epoch, accuracy = 1.0, 0, 0, math.nan
         while epoch < schedule.epochs:
-            loss = self._epoch(module, objective, optimizer, self._rates(schedule, epoch, speed))
+            loss = self._epoch(module, objective, optimizer, self._steps(schedule, epoch, speed), constraint)
             if not math.isfinite(loss):
                 rollbacks += 1
                 if rollbacks > ROLLBACKS:
@@ -153,16 +177,21 @@ class Trainer:
             seen += len(batch)
 
     def _epoch(
-        self, module: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, rates: list[float]
+        self,
+        module: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        steps: list[_Step],
+        constraint: Constraint | None,
     ) -> float:
         """Mean training loss of one epoch; not a number as soon as a loss, or in the end a weight, is not."""
         module.train()
         total, count = 0.0, 0
         batches = self.train_samples.shuffled_batches(self.workload.training.batch_size)
-        for batch, rate in zip(batches, rates, strict=False):
+        for batch, step in zip(batches, steps, strict=False):
             self.observer.checkpoint()
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = step.rate
             loss = self._loss(module, objective, batch)
             value = float(loss.detach())
             if not math.isfinite(value):
@@ -170,7 +199,12 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            if constraint is not None:
+                constraint.hold(module, step.progress)
             total, count = total + value * len(batch), count + len(batch)
+        if constraint is not None:
+            # A last batch of a single sample is left out: what belongs to the end of the epoch is made up for.
+            constraint.hold(module, steps[-1].progress)
         healthy = all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
         return total / count if healthy else math.nan
 
@@ -182,11 +216,15 @@ class Trainer:
             outputs = module(*inputs)
         return objective.loss(inputs, outputs, batch.targets)
 
-    def _rates(self, schedule: Schedule, epoch: int, speed: float) -> list[float]:
-        """The learning rate of each step of an epoch."""
+    def _steps(self, schedule: Schedule, epoch: int, speed: float) -> list[_Step]:
+        """The steps of an epoch."""
         steps = math.ceil(len(self.train_samples) / self.workload.training.batch_size)
         total = steps * schedule.epochs
-        return [speed * schedule.rate((epoch * steps + step + 0.5) / total) for step in range(steps)]
+        first = epoch * steps
+        return [
+            _Step(rate=speed * schedule.rate((step + 0.5) / total), progress=(step + 1) / total)
+            for step in range(first, first + steps)
+        ]
 
     def _optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         settings = self.workload.training

@@ -22,6 +22,8 @@ _COMMANDS = {
     "status": ("orchestrator.cli.status:status", "What the orchestrator is and does now."),
     "join-token": ("orchestrator.cli.join_token:join_token", "Tokens with which devices join."),
     "device": ("orchestrator.cli.device:device", "The machines of the fleet."),
+    "recipe": ("orchestrator.cli.recipe:recipe", "Ready-made recipes, and whether yours is right."),
+    "compress": ("orchestrator.cli.compress:compress", "One recipe on one workload, here, without an orchestrator."),
     "search": ("orchestrator.cli.search:search", "Find the smallest model within the budgets."),
     "push": ("orchestrator.cli.push:push", "Release a search's winner and deliver it."),
     "release": ("orchestrator.cli.release:release", "Signed models."),

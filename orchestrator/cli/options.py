@@ -131,6 +131,15 @@ CONNECTION: tuple[Callable[[Any], Any], ...] = (
     *DEBUG,
 )
 
+JSON = click.option(
+    "--json",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_store_json,
+    help="Print one JSON object to stdout.",
+)
+
 OUTPUT: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "-o",
@@ -141,14 +150,7 @@ OUTPUT: tuple[Callable[[Any], Any], ...] = (
         callback=_store("output"),
         help="Form of what is printed to stdout. [default: table]",
     ),
-    click.option(
-        "--json",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_store_json,
-        help="The same as -o json.",
-    ),
+    JSON,
 )
 
 # What every command takes that talks to a server and prints something.

@@ -14,10 +14,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from orchestrator.cli.errors import InvalidFileError
+from orchestrator.cli.pipelines_errors import as_fleetfit_errors
 from orchestrator.cli.source_excerpt import excerpt
 from orchestrator.errors import InvalidInputError
 from orchestrator.search.spec import SearchSpec
-from pipelines.errors import RecipeError
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import read_recipe
 from pipelines.strict import first_problem
@@ -129,11 +129,8 @@ def read_recipes(paths: tuple[Path, ...]) -> list[dict[str, Any]]:
     Raises:
         InvalidFileError: One of them is no recipe; the message names line and column.
     """
-    try:
+    with as_fleetfit_errors():
         return [read_recipe(path).model_dump(mode="json") for path in paths]
-    except RecipeError as error:
-        message, _, shown = error.message.partition("\n")
-        raise InvalidFileError(message, excerpt=shown, hint=error.hint) from error
 
 
 def plain(node: Any) -> Any:

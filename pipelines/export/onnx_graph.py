@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import onnx
 
 PRODUCER = "fleetfit"
 
+# What slides over its input, and the value of its attributes that the schema names in words only.
+_SLIDING = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "ConvInteger", "QLinearConv")
+_SLIDING_DEFAULTS = {"strides": 1, "dilations": 1, "pads": 0}
+
 
 def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model that computes the same and says nothing else.
 
-    Descriptions, traces, shapes of intermediate values, weights that nothing reads and names of nodes go. Inputs are
+    Descriptions, traces, shapes of intermediate values, weights that nothing reads, names of nodes, attributes that say
+    what holds without them, and the zeros that symmetric weights have for zero points go. Inputs are
     ``input_0`` …, outputs ``output_0`` …; every other value has the shortest name that is free, in the order of use.
     """
     cleaned = onnx.ModelProto()
@@ -20,8 +26,11 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     cleaned.producer_name = PRODUCER
     for field in ("producer_version", "doc_string", "domain", "model_version", "metadata_props"):
         cleaned.ClearField(field)
+    versions = {opset.domain: opset.version for opset in cleaned.opset_import}
     for graph in graphs(cleaned.graph):
         _strip(graph)
+        _drop_defaults(graph, versions)
+        _drop_zero_points(graph)
     _drop_unread_weights(cleaned.graph)
     _drop_unused_domains(cleaned)
     _rename(cleaned.graph)
@@ -54,6 +63,47 @@ def _strip(graph: onnx.GraphProto) -> None:
     for described in (*graph.input, *graph.output, *graph.initializer):
         for field in ("doc_string", "metadata_props"):
             described.ClearField(field)
+
+
+def _drop_defaults(graph: onnx.GraphProto, versions: Mapping[str, int]) -> None:
+    """Drops attributes with the value that they have where they are not given."""
+    for node in graph.node:
+        if not onnx.defs.has(node.op_type, node.domain):
+            continue
+        known = onnx.defs.get_schema(node.op_type, versions[node.domain], node.domain).attributes
+        kept = [attribute for attribute in node.attribute if not _is_default(node.op_type, attribute, known)]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+
+
+def _is_default(op_type: str, attribute: onnx.AttributeProto, known: Mapping[str, Any]) -> bool:
+    if attribute.name not in known:
+        return False
+    value = onnx.helper.get_attribute_value(attribute)
+    if op_type in _SLIDING and attribute.name in _SLIDING_DEFAULTS:
+        return set(value) == {_SLIDING_DEFAULTS[attribute.name]}
+    default = known[attribute.name].default_value
+    return default.type != onnx.AttributeProto.UNDEFINED and bool(value == onnx.helper.get_attribute_value(default))
+
+
+def _drop_zero_points(graph: onnx.GraphProto) -> None:
+    """Drops zero points of zero, for which they are the default, from weights of convolutions.
+
+    Those of activations stay: whether they are zero depends on samples, and the structure must not. Those of other
+    layers stay too: ONNX Runtime makes an integer operator of them only where they are given.
+    """
+    weights = {weight.name: weight for weight in graph.initializer}
+    readers: dict[str, set[str]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" or readers.get(node.output[0]) != {"Conv"}:
+            continue
+        if len(node.input) == 3 and node.input[0] in weights:
+            zero_point = weights.get(node.input[2])
+            if zero_point is not None and not onnx.numpy_helper.to_array(zero_point).any():
+                del node.input[2]
 
 
 def _drop_unread_weights(graph: onnx.GraphProto) -> None:

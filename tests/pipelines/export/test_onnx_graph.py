@@ -65,6 +65,34 @@ def test_what_no_runtime_needs_is_gone() -> None:
     assert len(content) < 600
 
 
+def test_attributes_that_say_what_holds_anyway_are_gone() -> None:
+    image, kernel = np.ones((1, 1, 6, 6), dtype=np.float32), np.ones((2, 1, 3, 3), dtype=np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node(
+                "Conv", ["x", "w"], ["c"],
+                strides=[1, 1], dilations=[1, 1], pads=[0, 0, 0, 0], group=1, auto_pad="NOTSET", kernel_shape=[3, 3],
+            ),
+            helper.make_node("MaxPool", ["c"], ["p"], strides=[2, 2], kernel_shape=[2, 2], ceil_mode=0),
+            helper.make_node("ReduceSum", ["p", "axes"], ["y"], keepdims=0),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
+        [numpy_helper.from_array(kernel, "w"), numpy_helper.from_array(np.array([2, 3]), "axes")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    cleaned = clean(model)
+    left = [{attribute.name for attribute in node.attribute} for node in cleaned.graph.node]
+    assert left == [{"kernel_shape"}, {"strides", "kernel_shape"}, {"keepdims"}]
+    onnx.checker.check_model(cleaned, full_check=True)
+    before, after = (
+        open_artifact(Artifact(content=content, format="onnx")).run([image])
+        for content in (model.SerializeToString(), to_bytes(cleaned))
+    )
+    assert np.array_equal(before[0], after[0])
+
+
 def test_the_model_that_was_given_is_left_as_it_was() -> None:
     model = _branching_model()
     before = model.SerializeToString(deterministic=True)
