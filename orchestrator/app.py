@@ -147,7 +147,9 @@ async def running(config: Config, *, engine: Engine, clock: Clock) -> AsyncItera
                 trust_root=publisher.trust_root,
             ),
             join_tokens=JoinTokenService(join_tokens=join_tokens, authority=authority, public_address=public_address),
-            devices=DeviceService(devices=Devices(database=database, events=events, sessions=sessions)),
+            devices=DeviceService(
+                devices=Devices(database=database, events=events, sessions=sessions, forget=rollouts.forget)
+            ),
             searches=SearchService(database=database, blobs=blobs, events=events, controller=searches),
             releases=ReleaseService(database=database, publisher=publisher),
             rollouts=RolloutService(database=database, events=events, controller=rollouts),

@@ -18,6 +18,7 @@ _STYLES = {
     DeploymentState.FAILED: "red",
     DeploymentState.ROLLED_BACK: "red",
     DeploymentState.SUPERSEDED: "dim",
+    DeploymentState.REMOVED: "dim",
 }
 
 

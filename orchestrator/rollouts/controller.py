@@ -62,6 +62,7 @@ class RolloutController:
                 f"no device matches '{selector}'", hint="'fleetfit device list' shows the fleet", reason="NO_DEVICE"
             )
         now = self._clock()
+        reason = f"{release.title} took its place"
         rollout = Rollout(
             id=str(uuid.uuid4()),
             release_id=release.id,
@@ -93,7 +94,7 @@ class RolloutController:
             tx.rollouts.add(rollout)
             changed = {f"rollout/{rollout.id}"}
             for deployment in deployments:
-                changed |= _supersede(tx, deployment.device_id, release, now)
+                changed |= _end_open(tx, deployment.device_id, DeploymentState.SUPERSEDED, reason, now)
                 tx.deployments.add(deployment)
                 changed.add(f"device/{deployment.device_id}")
             return rollout, changed
@@ -162,22 +163,30 @@ class RolloutController:
 
         self._publish(await self._database.run(work))
 
+    def forget(self, tx: Transaction, device: Device) -> set[str]:
+        """Ends what a device that is being removed has not finished: nobody will ever report on it.
+
+        Returns:
+            The topics that changed, to be published once the transaction is committed.
+        """
+        reason = f"device {device.name} was removed from the fleet"
+        return _end_open(tx, device.id, DeploymentState.REMOVED, reason, self._clock())
+
     def _publish(self, topics: set[str]) -> None:
         for topic in sorted(topics):
             self._events.publish(topic)
 
 
-def _supersede(tx: Transaction, device_id: str, release: Release, now: datetime) -> set[str]:
-    """Ends what the device has not finished, for a newer release; the topics that changed."""
+def _end_open(tx: Transaction, device_id: str, state: DeploymentState, reason: str, now: datetime) -> set[str]:
+    """Ends what the device has not finished; the topics that changed."""
     changed = set()
-    for older in tx.deployments.by_device(device_id):
-        if older.state.final:
+    for deployment in tx.deployments.by_device(device_id):
+        if deployment.state.final:
             continue
-        reason = f"{release.title} took its place"
-        superseded = replace(older, state=DeploymentState.SUPERSEDED, reason=reason, updated_at=now)
-        tx.deployments.update(superseded, expecting=older.state)
-        _conclude(tx, tx.rollouts.get(older.rollout_id), now)
-        changed.add(f"rollout/{older.rollout_id}")
+        ended = replace(deployment, state=state, reason=reason, updated_at=now)
+        tx.deployments.update(ended, expecting=deployment.state)
+        _conclude(tx, tx.rollouts.get(deployment.rollout_id), now)
+        changed.add(f"rollout/{deployment.rollout_id}")
     return changed
 
 

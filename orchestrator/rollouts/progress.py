@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from orchestrator.rollouts.rollout import DeploymentState
 
-_ENDS = frozenset(state for state in DeploymentState if state.final)
+# Whether a device was removed from the fleet is not for the device to say.
+_ENDS = frozenset(state for state in DeploymentState if state.final) - {DeploymentState.REMOVED}
 
 # Every move that a report can make. Steps may be skipped: the reports in between are on their way, or lost for good.
 MOVES: Mapping[DeploymentState, frozenset[DeploymentState]] = {

@@ -21,6 +21,7 @@ class DeploymentState(str, Enum):
     FAILED = "failed"
     ROLLED_BACK = "rolled_back"
     SUPERSEDED = "superseded"
+    REMOVED = "removed"
 
     @property
     def final(self) -> bool:
@@ -30,7 +31,7 @@ class DeploymentState(str, Enum):
 
 _FINAL = frozenset({
     DeploymentState.ACTIVE, DeploymentState.REFUSED, DeploymentState.FAILED, DeploymentState.ROLLED_BACK,
-    DeploymentState.SUPERSEDED,
+    DeploymentState.SUPERSEDED, DeploymentState.REMOVED,
 })  # fmt: skip
 
 
@@ -77,13 +78,15 @@ class Deployment:
 def outcome(states: Iterable[DeploymentState]) -> RolloutState:
     """Where a rollout stands, from where its devices stand.
 
-    Only devices that really run the release count as success; "written" is not success.
+    Only devices that really run the release count as success; "written" is not success. A device that was removed from
+    the fleet counts neither way, and where no other is left, nothing was delivered.
     """
     seen = list(states)
     if not all(state.final for state in seen):
         return RolloutState.RUNNING
-    if all(state is DeploymentState.ACTIVE for state in seen):
+    counted = {state for state in seen if state is not DeploymentState.REMOVED}
+    if counted == {DeploymentState.ACTIVE}:
         return RolloutState.SUCCEEDED
-    if all(state in (DeploymentState.ACTIVE, DeploymentState.SUPERSEDED) for state in seen):
+    if counted and counted <= {DeploymentState.ACTIVE, DeploymentState.SUPERSEDED}:
         return RolloutState.SUPERSEDED
     return RolloutState.FAILED

@@ -43,6 +43,8 @@ class _DeploymentStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     DEPLOYMENT_STATE_ROLLED_BACK: _DeploymentState.ValueType  # 9
     DEPLOYMENT_STATE_SUPERSEDED: _DeploymentState.ValueType  # 10
     """A newer release took its place before it was active."""
+    DEPLOYMENT_STATE_REMOVED: _DeploymentState.ValueType  # 11
+    """The device was removed from the fleet. The orchestrator's word; a device never reports it."""
 
 class DeploymentState(_DeploymentState, metaclass=_DeploymentStateEnumTypeWrapper): ...
 
@@ -60,6 +62,8 @@ DEPLOYMENT_STATE_FAILED: DeploymentState.ValueType  # 8
 DEPLOYMENT_STATE_ROLLED_BACK: DeploymentState.ValueType  # 9
 DEPLOYMENT_STATE_SUPERSEDED: DeploymentState.ValueType  # 10
 """A newer release took its place before it was active."""
+DEPLOYMENT_STATE_REMOVED: DeploymentState.ValueType  # 11
+"""The device was removed from the fleet. The orchestrator's word; a device never reports it."""
 Global___DeploymentState: typing_extensions.TypeAlias = DeploymentState
 
 @typing.final

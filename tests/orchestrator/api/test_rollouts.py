@@ -12,6 +12,8 @@ import numpy
 import pytest
 from fleetfit.v1 import (
     delivery_pb2,
+    devices_pb2,
+    devices_pb2_grpc,
     releases_pb2,
     releases_pb2_grpc,
     rollouts_pb2,
@@ -228,6 +230,26 @@ def test_a_refusal_is_shown_with_its_reason(server: LiveServer) -> None:
             last = [message.rollout async for message in messages][-1]
         assert last.state == rollouts_pb2.ROLLOUT_STATE_FAILED
         assert [deployment.reason for deployment in last.deployments] == ["the hash is another one"]
+
+    server.run(scenario())
+
+
+def test_a_watch_ends_when_the_device_is_removed(server: LiveServer) -> None:
+    async def scenario() -> None:
+        await server.join("leaves")
+        release = await _release(server)
+        rollout = await _rollout(server, release.id, "leaves")
+        async with server.channel() as channel:
+            stub = rollouts_pb2_grpc.RolloutServiceStub(channel)
+            request = rollouts_pb2.WatchRolloutRequest(rollout=rollout.id)
+            messages = aiter(stub.WatchRollout(request, **await server.as_role(Role.VIEWER)))
+            assert (await anext(messages)).rollout.state == rollouts_pb2.ROLLOUT_STATE_RUNNING
+            devices = devices_pb2_grpc.DeviceServiceStub(channel)
+            removal = devices_pb2.RemoveDeviceRequest(device="leaves")
+            await devices.RemoveDevice(removal, **await server.as_role(Role.OPERATOR))
+            last = [message.rollout async for message in messages][-1]
+        assert last.state == rollouts_pb2.ROLLOUT_STATE_FAILED
+        assert [each.state for each in last.deployments] == [session_pb2.DEPLOYMENT_STATE_REMOVED]
 
     server.run(scenario())
 

@@ -98,6 +98,13 @@ class Fleet:
     def activate(self, device, deployment, release):
         self.report(device, deployment, DeploymentState.ACTIVE, active=serving(release))
 
+    def remove(self, device):
+        def work(tx):
+            self.controller.forget(tx, device)
+            tx.devices.remove(device.id)
+
+        self.read(work)
+
     def rollout(self, rollout):
         return self.read(lambda tx: tx.rollouts.get(rollout.id))
 
@@ -250,7 +257,7 @@ def test_a_report_that_comes_too_late_is_kept_and_moves_nothing(fleet):
     assert fleet.deployments(rollout)[device.id].state is DeploymentState.ACTIVE
     assert fleet.rollout(rollout).state is RolloutState.SUCCEEDED
     assert fleet.read(lambda tx: tx.devices.get(device.id)).active_release == serving(release)
-    assert len(fleet.read(lambda tx: tx.deployment_reports.list(deployment.id))) == 11
+    assert len(fleet.read(lambda tx: tx.deployment_reports.list(deployment.id))) == 1 + len(DeploymentState)
 
 
 def test_reports_in_any_order_lead_to_the_same_end(fleet):
@@ -392,4 +399,34 @@ def test_reports_of_many_devices_at_once_end_the_rollout_once(fleet):
         )
 
     fleet.run(all_at_once())
+    assert fleet.rollout(rollout).state is RolloutState.SUCCEEDED
+
+
+def test_r5_a_removed_device_is_waited_for_no_more(fleet):
+    release = fleet.release()
+    rollout = fleet.create(release)
+    deployments = fleet.deployments(rollout)
+    for device in fleet.devices[:2]:
+        fleet.activate(device, deployments[device.id], release)
+    assert fleet.rollout(rollout).state is RolloutState.RUNNING
+    fleet.remove(fleet.devices[2])
+    ended = fleet.rollout(rollout)
+    assert ended.state is RolloutState.SUCCEEDED
+    assert ended.reason == "2 active, 1 removed: device pi-2 was removed from the fleet"
+
+
+def test_r5_a_rollout_whose_only_device_was_removed_ends_and_has_delivered_nothing(fleet):
+    rollout = fleet.create(fleet.release(), devices=fleet.devices[:1])
+    fleet.remove(fleet.devices[0])
+    ended = fleet.rollout(rollout)
+    assert (ended.state, ended.finished_at) == (RolloutState.FAILED, fleet.clock())
+    assert ended.reason == "1 removed: device pi-0 was removed from the fleet"
+
+
+def test_what_a_device_had_finished_before_it_was_removed_stays(fleet):
+    release = fleet.release()
+    rollout = fleet.create(release, devices=fleet.devices[:1])
+    fleet.activate(fleet.devices[0], fleet.deployments(rollout)["device-0"], release)
+    fleet.remove(fleet.devices[0])
+    assert fleet.deployments(rollout)["device-0"].state is DeploymentState.ACTIVE
     assert fleet.rollout(rollout).state is RolloutState.SUCCEEDED

@@ -6,17 +6,18 @@ from orchestrator.rollouts.rollout import DeploymentState, RolloutState, outcome
 
 # Written down apart from the table: rows are where a deployment is, columns are what is reported; x moves it there.
 EXPECTED = """
-             PENDING DOWNLOADING VERIFYING TESTING ACTIVATING ACTIVE REFUSED FAILED ROLLED_BACK SUPERSEDED
-PENDING      .       x           x         x       x          x      x       x      x           x
-DOWNLOADING  .       .           x         x       x          x      x       x      x           x
-VERIFYING    .       .           .         x       x          x      x       x      x           x
-TESTING      .       .           .         .       x          x      x       x      x           x
-ACTIVATING   .       .           .         .       .          x      x       x      x           x
-ACTIVE       .       .           .         .       .          .      .       .      .           .
-REFUSED      .       .           .         .       .          .      .       .      .           .
-FAILED       .       .           .         .       .          .      .       .      .           .
-ROLLED_BACK  .       .           .         .       .          .      .       .      .           .
-SUPERSEDED   .       .           .         .       .          .      .       .      .           .
+             PENDING DOWNLOADING VERIFYING TESTING ACTIVATING ACTIVE REFUSED FAILED ROLLED_BACK SUPERSEDED REMOVED
+PENDING      .       x           x         x       x          x      x       x      x           x           .
+DOWNLOADING  .       .           x         x       x          x      x       x      x           x           .
+VERIFYING    .       .           .         x       x          x      x       x      x           x           .
+TESTING      .       .           .         .       x          x      x       x      x           x           .
+ACTIVATING   .       .           .         .       .          x      x       x      x           x           .
+ACTIVE       .       .           .         .       .          .      .       .      .           .           .
+REFUSED      .       .           .         .       .          .      .       .      .           .           .
+FAILED       .       .           .         .       .          .      .       .      .           .           .
+ROLLED_BACK  .       .           .         .       .          .      .       .      .           .           .
+SUPERSEDED   .       .           .         .       .          .      .       .      .           .           .
+REMOVED      .       .           .         .       .          .      .       .      .           .           .
 """
 
 STATES = st.sampled_from(DeploymentState)
@@ -40,7 +41,7 @@ def follow(reports) -> DeploymentState:
 
 @given(st.lists(STATES, max_size=30))
 def test_the_first_end_that_is_reported_stays(reports):
-    ends = [state for state in reports if state.final]
+    ends = [state for state in reports if state.final and state is not DeploymentState.REMOVED]
     assert follow(reports) is (ends[0] if ends else follow(reports))
     assert follow(reports).final is bool(ends)
 
@@ -61,7 +62,8 @@ def test_reports_that_come_twice_change_nothing(reports, repeats):
 @given(st.lists(STATES, min_size=1, max_size=8))
 def test_a_rollout_succeeds_only_where_every_device_serves_the_release(states):
     result = outcome(states)
-    assert (result is RolloutState.SUCCEEDED) == all(state is DeploymentState.ACTIVE for state in states)
+    left = [state for state in states if state is not DeploymentState.REMOVED]
+    assert (result is RolloutState.SUCCEEDED) == (set(left) == {DeploymentState.ACTIVE})
     assert (result is RolloutState.RUNNING) == any(not state.final for state in states)
     if DeploymentState.REFUSED in states and all(state.final for state in states):
         assert result is RolloutState.FAILED
