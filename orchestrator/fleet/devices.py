@@ -101,9 +101,9 @@ class Devices:
         return await self.get(name_or_id)
 
     async def remove(self, name_or_id: str) -> None:
-        """Forgets the device: its certificate counts no more, its stream ends, its jobs fail, and no rollout waits for it.
+        """Forgets the device: its certificate counts no more, its stream ends, its jobs fail, no rollout waits for it.
 
-        Measurements stay.
+        Its measurements stay.
 
         Raises:
             NotFoundError: There is none of that name or id.
