@@ -40,6 +40,7 @@ from orchestrator.fleet.sessions import Sessions
 from orchestrator.releases.publisher import Publisher
 from orchestrator.releases.repository import ReleaseRepository
 from orchestrator.rollouts.controller import RolloutController
+from orchestrator.rollouts.operations import RolloutOperations
 from orchestrator.search.controller import SearchController
 from orchestrator.storage.blob_store import BlobStore
 from orchestrator.storage.blob_stores import open_blob_store
@@ -150,10 +151,23 @@ async def running(
                 trust_root=publisher.trust_root,
             ),
             join_tokens=JoinTokenService(join_tokens=join_tokens, authority=authority, public_address=public_address),
-            devices=DeviceService(devices=Devices(database=database, events=events, sessions=sessions)),
+            devices=DeviceService(
+                devices=Devices(database=database, events=events, sessions=sessions, forget=rollouts.forget)
+            ),
             searches=SearchService(database=database, blobs=blobs, events=events, controller=searches),
             releases=ReleaseService(database=database, publisher=publisher),
-            rollouts=RolloutService(database=database, events=events, controller=rollouts),
+            rollouts=RolloutService(
+                database=database,
+                events=events,
+                controller=rollouts,
+                operations=RolloutOperations(
+                    database=database,
+                    events=events,
+                    controller=rollouts,
+                    republish=publisher.republish,
+                    clock=clock,
+                ),
+            ),
             server=ServerService(
                 authority=authority, sessions=sessions, public_address=public_address, device_address=device_address
             ),
@@ -168,7 +182,10 @@ async def running(
         if not reading_only:
             await publisher.start()
             await searches.start()
-            loops = frozenset(asyncio.create_task(loop) for loop in (dispatcher.watch_leases(), publisher.keep_fresh()))
+            loops = frozenset(
+                asyncio.create_task(loop)
+                for loop in (dispatcher.watch_leases(), publisher.keep_fresh(), rollouts.watch())
+            )
         stack.push_async_callback(_cancelled, loops)
         stack.push_async_callback(server.stop, _GRACE_S)
         stack.callback(sessions.close_all)

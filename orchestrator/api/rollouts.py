@@ -8,25 +8,33 @@ from typing import Any
 import grpc
 from fleetfit.v1 import rollouts_pb2, rollouts_pb2_grpc
 
-from orchestrator.api.convert.rollouts import rollout_to_proto
+from orchestrator.api.convert.rollouts import plan_from_proto, rollout_to_proto
 from orchestrator.api.watching import watch
 from orchestrator.events import Events
 from orchestrator.fleet.device import Device
 from orchestrator.fleet.selector import select_devices
 from orchestrator.releases.release import Release
 from orchestrator.rollouts.controller import RolloutController
+from orchestrator.rollouts.operations import RolloutOperations
 from orchestrator.rollouts.rollout import Rollout
 from orchestrator.storage.database import Database
 from orchestrator.storage.transaction import Transaction
+
+_KEY_LIMIT = 128
+# A hash is added to it.
+_ROLL_BACK_KEY_LIMIT = 60
 
 
 class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
     """Rollouts for operators."""
 
-    def __init__(self, *, database: Database, events: Events, controller: RolloutController) -> None:
+    def __init__(
+        self, *, database: Database, events: Events, controller: RolloutController, operations: RolloutOperations
+    ) -> None:
         self._database = database
         self._events = events
         self._controller = controller
+        self._operations = operations
 
     async def CreateRollout(
         self, request: rollouts_pb2.CreateRolloutRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -41,10 +49,10 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
             release=release,
             devices=devices,
             selector=request.selector,
-            idempotency_key=request.idempotency_key[:128],
+            idempotency_key=request.idempotency_key[:_KEY_LIMIT],
+            plan=plan_from_proto(request.plan),
         )
-        message = await self._database.run(lambda tx: _message(tx, rollout))
-        return rollouts_pb2.CreateRolloutResponse(rollout=message)
+        return rollouts_pb2.CreateRolloutResponse(rollout=await self._message(rollout))
 
     async def ListRollouts(
         self, request: rollouts_pb2.ListRolloutsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -75,6 +83,46 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
 
         async for message in watch(self._events, f"rollout/{rollout_id}", look):
             yield message
+
+    async def PauseRollout(
+        self, request: rollouts_pb2.PauseRolloutRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> rollouts_pb2.PauseRolloutResponse:
+        """The rollout, paused."""
+        rollout = await self._operations.pause(request.rollout)
+        return rollouts_pb2.PauseRolloutResponse(rollout=await self._message(rollout))
+
+    async def ResumeRollout(
+        self, request: rollouts_pb2.ResumeRolloutRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> rollouts_pb2.ResumeRolloutResponse:
+        """The rollout, which goes on."""
+        rollout = await self._operations.resume(request.rollout)
+        return rollouts_pb2.ResumeRolloutResponse(rollout=await self._message(rollout))
+
+    async def AbortRollout(
+        self, request: rollouts_pb2.AbortRolloutRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> rollouts_pb2.AbortRolloutResponse:
+        """The rollout, which ends."""
+        rollout = await self._operations.abort(request.rollout)
+        return rollouts_pb2.AbortRolloutResponse(rollout=await self._message(rollout))
+
+    async def RetryRollout(
+        self, request: rollouts_pb2.RetryRolloutRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> rollouts_pb2.RetryRolloutResponse:
+        """The new rollout to the devices that failed."""
+        key = request.idempotency_key[:_KEY_LIMIT]
+        rollout = await self._operations.retry(request.rollout, idempotency_key=key)
+        return rollouts_pb2.RetryRolloutResponse(rollout=await self._message(rollout))
+
+    async def RollBackRollout(
+        self, request: rollouts_pb2.RollBackRolloutRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> rollouts_pb2.RollBackRolloutResponse:
+        """The new rollouts that take devices back."""
+        key = request.idempotency_key[:_ROLL_BACK_KEY_LIMIT]
+        rollouts = await self._operations.roll_back(request.rollout, idempotency_key=key)
+        return rollouts_pb2.RollBackRolloutResponse(rollouts=[await self._message(each) for each in rollouts])
+
+    async def _message(self, rollout: Rollout) -> rollouts_pb2.Rollout:
+        return await self._database.run(lambda tx: _message(tx, rollout))
 
 
 def _message(tx: Transaction, rollout: Rollout) -> rollouts_pb2.Rollout:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from orchestrator.cli.errors import InterruptedByUserError, one_line
 from orchestrator.cli.output import print_facts, print_json_line, print_table, stderr_console, tell, time_text
+from orchestrator.cli.rollout_plan import plan_text
 from orchestrator.client import Client, Deployment, Rollout
 from orchestrator.errors import DeliveryError
 from orchestrator.rollouts.rollout import DeploymentState, RolloutState
@@ -18,14 +19,18 @@ _STYLES = {
     DeploymentState.FAILED: "red",
     DeploymentState.ROLLED_BACK: "red",
     DeploymentState.SUPERSEDED: "dim",
+    DeploymentState.REMOVED: "dim",
+    DeploymentState.WAITING: "dim",
+    DeploymentState.SKIPPED_OFFLINE: "yellow",
+    DeploymentState.ABORTED: "dim",
 }
 
 
 def follow(client: Client, started: Rollout, *, as_json: bool, timeout_s: float | None = None) -> Rollout:
-    """Shows a rollout's progress until it ends, and returns it where every device runs the release.
+    """Shows a rollout's progress until it ends, and returns it where it succeeded or a newer one took its place.
 
     Raises:
-        DeliveryError: A device refused the release, failed or went back.
+        DeliveryError: It failed or was aborted, or is paused and waits for somebody.
         DeadlineError: It goes on after ``timeout_s``.
         InterruptedByUserError: The user pressed Ctrl-C; the rollout goes on.
     """
@@ -39,6 +44,13 @@ def follow(client: Client, started: Rollout, *, as_json: bool, timeout_s: float 
         print_json_line(event="end", rollout=rollout)
     else:
         print_rollout(rollout)
+    if rollout.state is RolloutState.PAUSED:
+        raise DeliveryError(
+            f"rollout {rollout.id} of {rollout.release} is paused: {rollout.reason}",
+            hint=f"look at it, then 'fleetfit rollout resume {rollout.id}', or 'abort', or 'rollback'",
+        )
+    if rollout.state is RolloutState.ABORTED:
+        raise DeliveryError(f"rollout {rollout.id} of {rollout.release} was aborted: {rollout.reason}")
     if rollout.state is RolloutState.FAILED:
         raise failure(rollout)
     return rollout
@@ -52,22 +64,25 @@ def print_rollout(rollout: Rollout) -> None:
             "release": rollout.release,
             "to": rollout.selector,
             "state": rollout.state.value,
+            "wave": plan_text(rollout.plan, rollout.wave),
             "reason": rollout.reason,
             "started": time_text(rollout.created_at),
             "ended": time_text(rollout.finished_at),
         }
     )
     print_table(
-        ("DEVICE", "STATE", "SINCE", "REASON"),
-        [(each.device, each.state.value, time_text(each.updated_at), each.reason) for each in rollout.deployments],
+        ("DEVICE", "WAVE", "STATE", "SINCE", "REASON"),
+        [
+            (each.device, str(each.wave), each.state.value, time_text(each.updated_at), each.reason)
+            for each in rollout.deployments
+        ],
         empty="No device takes part.",
     )
 
 
 def failure(rollout: Rollout) -> DeliveryError:
     """What went wrong in a rollout that failed, in one line."""
-    ended_badly = (DeploymentState.REFUSED, DeploymentState.FAILED, DeploymentState.ROLLED_BACK)
-    bad = [each for each in rollout.deployments if each.state in ended_badly]
+    bad = [each for each in rollout.deployments if each.state.failure]
     if not bad:
         return DeliveryError(f"rollout {rollout.id} of {rollout.release} failed: {rollout.reason}")
     first = bad[0]
@@ -95,6 +110,8 @@ def _watch(client: Client, started: Rollout, *, as_json: bool, timeout_s: float 
                     print_json_line(event="deployment", rollout=rollout.id, deployment=each)
                 elif not console.is_terminal:
                     tell(_line(each))
+            if rollout.state is RolloutState.PAUSED:
+                break
     return rollout
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from orchestrator.cli.command import command
 from orchestrator.cli.delivery import follow
 from orchestrator.cli.options import COMMON, Seconds
 from orchestrator.cli.output import print_json, tell, tell_next
+from orchestrator.cli.rollout_plan import plan_of, with_plan
 from orchestrator.cli.selection import selected_devices
 from orchestrator.cli.settings import current_settings
 from orchestrator.quantity import format_bytes
@@ -27,22 +30,31 @@ from orchestrator.quantity import format_bytes
 )
 @click.option("--name", default="", help="Name of the release. [default: the search's]")
 @click.option("--version", default="", help="Its version. [default: the next of the name]")
+@with_plan
 @click.option("--detach", is_flag=True, help="Start the delivery and return at once.")
 @click.option("--timeout", type=Seconds(), default=None, help="Stop watching after this long (exit 8).")
 def push(
-    search: str, selector: str, trial_number: int | None, name: str, version: str, detach: bool, timeout: float | None
+    search: str,
+    selector: str,
+    trial_number: int | None,
+    name: str,
+    version: str,
+    detach: bool,
+    timeout: float | None,
+    **plan: Any,
 ) -> None:
     """Signs a search's winner, delivers it to devices, and waits until they run it.
 
-    Exits with 9 when a device refuses it, fails or goes back.
+    All devices at once, unless --waves says otherwise. Exits with 9 when the delivery fails or is paused.
     """
     settings = current_settings()
+    chosen = plan_of(plan)
     with settings.connect() as client:
         # A release that nobody can receive would only be in the way.
         selected_devices(client, selector)
         release = client.create_release(search, trial_number=trial_number, name=name, version=version)
         tell(f"Release {release.title} is signed: {format_bytes(release.artifact_size_bytes)}.")
-        started = client.create_rollout(release.id, selector=selector)
+        started = client.create_rollout(release.id, selector=selector, plan=chosen)
         if not detach:
             follow(client, started, as_json=settings.as_json, timeout_s=timeout)
             tell_next("fleetfit device list")

@@ -40,6 +40,7 @@ from orchestrator.client.records import (
 )
 from orchestrator.errors import InvalidInputError, OperationError, UnavailableError
 from orchestrator.releases.release import Release
+from orchestrator.rollouts.plan import Plan
 from orchestrator.search.spec import SearchSpec, parse_search_spec
 
 # How long a watch goes on dialling a server that went away: it may be starting again.
@@ -280,10 +281,22 @@ class Client:
         response = self._connection.call(self._releases.GetRelease, releases_pb2.GetReleaseRequest(release=release))
         return convert.release(response.release)
 
-    def create_rollout(self, release: str, *, selector: str) -> Rollout:
-        """Starts the delivery of a release to the devices that ``selector`` names; ``all`` must be said."""
+    def create_rollout(self, release: str, *, selector: str, plan: Plan | None = None) -> Rollout:
+        """Starts the delivery of a release to the devices that ``selector`` names; ``all`` must be said.
+
+        Args:
+            release: Its id or ``name:version``.
+            selector: Which devices.
+            plan: In which waves, and what a wave must show; None: all devices at once.
+
+        Raises:
+            InvalidInputError: The plan makes no sense.
+        """
         request = rollouts_pb2.CreateRolloutRequest(
-            release=release, selector=selector, idempotency_key=uuid.uuid4().hex
+            release=release,
+            selector=selector,
+            idempotency_key=uuid.uuid4().hex,
+            plan=None if plan is None else convert.plan_message(plan.check()),
         )
         return convert.rollout(self._connection.call(self._rollouts.CreateRollout, request).rollout)
 
@@ -296,6 +309,32 @@ class Client:
         """The rollout of that id."""
         response = self._connection.call(self._rollouts.GetRollout, rollouts_pb2.GetRolloutRequest(rollout=rollout))
         return convert.rollout(response.rollout)
+
+    def pause_rollout(self, rollout: str) -> Rollout:
+        """The rollout, which starts nothing more; devices that have begun finish."""
+        request = rollouts_pb2.PauseRolloutRequest(rollout=rollout)
+        return convert.rollout(self._connection.call(self._rollouts.PauseRollout, request).rollout)
+
+    def resume_rollout(self, rollout: str) -> Rollout:
+        """The rollout, which goes on; the failures that had paused it count no more."""
+        request = rollouts_pb2.ResumeRolloutRequest(rollout=rollout)
+        return convert.rollout(self._connection.call(self._rollouts.ResumeRollout, request).rollout)
+
+    def abort_rollout(self, rollout: str) -> Rollout:
+        """The rollout, which ends as soon as the devices that have begun are done."""
+        request = rollouts_pb2.AbortRolloutRequest(rollout=rollout)
+        return convert.rollout(self._connection.call(self._rollouts.AbortRollout, request).rollout)
+
+    def retry_rollout(self, rollout: str) -> Rollout:
+        """A new rollout of the same release to the devices that failed."""
+        request = rollouts_pb2.RetryRolloutRequest(rollout=rollout, idempotency_key=uuid.uuid4().hex)
+        return convert.rollout(self._connection.call(self._rollouts.RetryRollout, request).rollout)
+
+    def roll_back_rollout(self, rollout: str) -> tuple[Rollout, ...]:
+        """New rollouts that take the devices which run the release back to what they ran before."""
+        request = rollouts_pb2.RollBackRolloutRequest(rollout=rollout, idempotency_key=uuid.uuid4().hex)
+        response = self._connection.call(self._rollouts.RollBackRollout, request)
+        return tuple(convert.rollout(each) for each in response.rollouts)
 
     def watch_rollout(self, rollout: str, *, timeout_s: float | None = None) -> Iterator[Rollout]:
         """Yields the rollout now, and again whenever something changed, until it has ended.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ from orchestrator.errors import OperationError
 from orchestrator.fleet.device import ActiveRelease, DeviceFacts, MeterFacts, Provenance, RuntimeFacts
 from orchestrator.fleet.measurement import Conditions, Energy, Figure, Latency, Memory, Numerics, Outcome, Quality
 from orchestrator.releases.release import Release
+from orchestrator.rollouts.plan import Plan, WaveSize
 from orchestrator.rollouts.rollout import DeploymentState, RolloutState
 from orchestrator.search.budget import Budgets, Verdict
 from orchestrator.search.search import SearchState
@@ -197,11 +198,52 @@ def rollout(message: rollouts_pb2.Rollout) -> Rollout:
                 state=_enum(DeploymentState, session_pb2.DeploymentState.DESCRIPTOR, each.state),
                 reason=each.reason,
                 updated_at=_time(each, "updated_at"),
+                wave=each.wave,
+                excused=each.excused,
             )
             for each in message.deployments
         ),
         created_at=_time(message, "created_at"),
         finished_at=_time(message, "finished_at"),
+        plan=_plan(message.plan) if message.HasField("plan") else Plan(),
+        wave=message.wave,
+    )
+
+
+def plan_message(plan: Plan) -> rollouts_pb2.RolloutPlan:
+    """The message of the plan; without its seed where that is the usual one: then the server chooses."""
+    message = rollouts_pb2.RolloutPlan(
+        waves=[
+            rollouts_pb2.WaveSize(devices=size.devices)
+            if size.devices
+            else rollouts_pb2.WaveSize(fraction=size.fraction)
+            for size in plan.waves
+        ],
+        success_fraction=plan.success_fraction,
+        error_fraction=plan.error_fraction,
+        minimum_sample=plan.minimum_sample,
+        max_parallel=plan.max_parallel,
+        open=plan.open,
+        seed=plan.seed or None,
+    )
+    message.soak.FromTimedelta(timedelta(seconds=plan.soak_s))
+    if plan.offline_deadline_s is not None:
+        message.offline_deadline.FromTimedelta(timedelta(seconds=plan.offline_deadline_s))
+    return message
+
+
+def _plan(message: rollouts_pb2.RolloutPlan) -> Plan:
+    deadline_s = message.offline_deadline.ToTimedelta().total_seconds()
+    return Plan(
+        waves=tuple(WaveSize(devices=size.devices, fraction=size.fraction) for size in message.waves),
+        success_fraction=message.success_fraction,
+        error_fraction=message.error_fraction,
+        minimum_sample=message.minimum_sample,
+        soak_s=message.soak.ToTimedelta().total_seconds(),
+        max_parallel=message.max_parallel,
+        offline_deadline_s=deadline_s if message.HasField("offline_deadline") else None,
+        open=message.open,
+        seed=message.seed,
     )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from orchestrator.fleet.device import ActiveRelease, DeviceFacts
 from orchestrator.fleet.measurement import Conditions, Energy, Latency, Memory, Numerics, Outcome
+from orchestrator.rollouts.plan import Plan
 from orchestrator.rollouts.rollout import DeploymentState, RolloutState
 from orchestrator.search.budget import Budgets, Verdict
 from orchestrator.search.search import SearchState
@@ -180,6 +181,10 @@ class Deployment:
     state: DeploymentState
     reason: str
     updated_at: datetime | None
+    # From 1 on.
+    wave: int
+    # It failed and counts no more, because the rollout was resumed all the same.
+    excused: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +201,9 @@ class Rollout:
     deployments: tuple[Deployment, ...]
     created_at: datetime | None
     finished_at: datetime | None
+    plan: Plan
+    # The wave whose turn it is, from 1 on.
+    wave: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

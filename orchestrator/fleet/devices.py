@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.events import Events
@@ -30,9 +30,24 @@ class DeviceStatus:
 
 
 class Devices:
-    """Lists, labels and removes devices."""
+    """Lists, labels and removes devices.
 
-    def __init__(self, *, database: Database, events: Events, sessions: Sessions) -> None:
+    Args:
+        database: Where the devices are.
+        events: Told of each change, after it was committed.
+        sessions: The live streams.
+        forget: Ends, in the transaction that removes a device, what it will never report on; the topics that changed.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        events: Events,
+        sessions: Sessions,
+        forget: Callable[[Transaction, Device], Iterable[str]],
+    ) -> None:
+        self._forget = forget
         self._database = database
         self._events = events
         self._sessions = sessions
@@ -86,26 +101,29 @@ class Devices:
         return await self.get(name_or_id)
 
     async def remove(self, name_or_id: str) -> None:
-        """Forgets the device: its certificate counts no more, its stream ends, its jobs fail. Measurements stay.
+        """Forgets the device: its certificate counts no more, its stream ends, its jobs fail, no rollout waits for it.
+
+        Its measurements stay.
 
         Raises:
             NotFoundError: There is none of that name or id.
         """
 
-        def work(tx: Transaction) -> tuple[Device, list[Job]]:
+        def work(tx: Transaction) -> tuple[Device, list[str]]:
             device = tx.devices.find(name_or_id)
             jobs = [*tx.jobs.queued(device.id), *tx.jobs.leased(device.id)]
             for job in jobs:
                 tx.jobs.update(lease.failed(job, why=f"device {device.name} was removed from the fleet"))
+            changed = self._forget(tx, device)
             tx.devices.remove(device.id)
-            return device, jobs
+            return device, [*(f"job/{job.id}" for job in jobs), *changed]
 
-        device, jobs = await self._database.run(work)
+        device, topics = await self._database.run(work)
         _LOG.info("device %s (%s) was removed", device.name, device.id)
         self._sessions.revoke(device.id)
         self._events.publish(f"device/{device.id}")
-        for job in jobs:
-            self._events.publish(f"job/{job.id}")
+        for topic in topics:
+            self._events.publish(topic)
 
     def _status(self, device: Device, jobs: Iterable[Job]) -> DeviceStatus:
         online = self._sessions.online(device.id)

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 import uuid
+from dataclasses import replace
 from itertools import count
 
 from orchestrator.clock import Clock
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 # How often expiry is looked at; a small part of the shortest time that is left when it is due.
 _REFRESH_INTERVAL_S = 3600.0
+# Of a version that is signed again, so much stays before what is added; versions have at most 64 characters.
+_STEM_LENGTH = 48
 
 
 class Publisher:
@@ -114,6 +117,47 @@ class Publisher:
         release = await self._database.run(note)
         await self._sign(release)
         return release
+
+    async def republish(self, release: Release) -> Release:
+        """The same artifact as a release of its own, signed, with a counter above all others of the name.
+
+        Devices never accept a lower counter than they have seen, so this is the way back. Where the newest release of
+        the name has the artifact already, it is that one.
+
+        Raises:
+            InvalidInputError: The manifest is larger than devices accept.
+            OperationError: The repository cannot be signed or written.
+        """
+        release_id, now = str(uuid.uuid4()), self._clock()
+
+        def note(tx: Transaction) -> Release:
+            same_name = [other for other in tx.releases.list() if other.name == release.name]
+            newest = max(same_name, key=lambda other: other.counter)
+            if newest.artifact_sha256 == release.artifact_sha256:
+                return newest
+            counter = newest.counter + 1
+            taken = {other.version for other in same_name}
+            stem = release.version[:_STEM_LENGTH]
+            version = next(name for number in count(2) if (name := f"{stem}-again-{number}") not in taken)
+            old = parse_manifest(release.manifest_json.encode())
+            manifest = old.model_copy(update={"counter": counter, "version": version})
+            manifest_json = manifest.canonical_json()
+            again = replace(
+                release,
+                id=release_id,
+                version=version,
+                counter=counter,
+                manifest_path=manifest.target_path,
+                manifest_sha256=hashlib.sha256(manifest_json).hexdigest(),
+                manifest_json=manifest_json.decode(),
+                created_at=now,
+            )
+            tx.releases.add(again)
+            return again
+
+        again = await self._database.run(note)
+        await self._sign(again)
+        return again
 
     def trust_root(self) -> bytes:
         """The first root metadata, which a device is given when it joins.

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from orchestrator.clock import Clock
-from orchestrator.errors import ConflictError, InvalidInputError, PermissionDeniedError
+from orchestrator.errors import ConflictError, InvalidInputError, PermissionDeniedError, UnavailableError
 from orchestrator.events import Events
 from orchestrator.fleet.device import ActiveRelease, Device
 from orchestrator.fleet.plain_text import plain_text
+from orchestrator.fleet.selector import parse_selector
 from orchestrator.releases.release import Release
+from orchestrator.rollouts.evaluation import offered
+from orchestrator.rollouts.plan import Plan
 from orchestrator.rollouts.progress import moves
-from orchestrator.rollouts.rollout import Deployment, DeploymentState, Rollout, RolloutState, outcome
+from orchestrator.rollouts.rollout import Deployment, DeploymentState, Rollout, RolloutState
+from orchestrator.rollouts.settlement import settle
 from orchestrator.storage.database import Database
 from orchestrator.storage.transaction import Transaction
 
+_LOG = logging.getLogger(__name__)
+
+_ALL_AT_ONCE = Plan()
+_LOOK_AGAIN_S = 2.0
+_ANSWERABLE = frozenset(state for state in DeploymentState if not state.final) | {DeploymentState.SKIPPED_OFFLINE}
 _REASON_LIMIT = 500
 _REPORT_ID_LIMIT = 200
 
@@ -47,27 +57,37 @@ class RolloutController:
         self._clock = clock
 
     async def create(
-        self, *, release: Release, devices: Sequence[Device], selector: str, idempotency_key: str
+        self,
+        *,
+        release: Release,
+        devices: Sequence[Device],
+        selector: str,
+        idempotency_key: str,
+        plan: Plan = _ALL_AT_ONCE,
     ) -> Rollout:
         """A new rollout of the release to the devices; asked again with the same key, the one that was made.
 
-        It takes the place of what the same devices have not finished yet.
+        It takes the place of what the same devices have not finished yet, also of those whose turn comes later: the
+        newest rollout decides what a device should run.
 
         Raises:
-            InvalidInputError: There is no device.
+            InvalidInputError: There is no device, or the plan makes no sense.
             ConflictError: The key was used for another request.
         """
         if not devices:
             raise InvalidInputError(
                 f"no device matches '{selector}'", hint="'fleetfit device list' shows the fleet", reason="NO_DEVICE"
             )
+        plan.check()
         now = self._clock()
+        superseded = f"{release.title} took its place"
         rollout = Rollout(
             id=str(uuid.uuid4()),
             release_id=release.id,
             selector=selector,
             state=RolloutState.RUNNING,
             created_at=now,
+            plan=plan,
             idempotency_key=idempotency_key,
         )
         # Chosen here: the work below may be run again by the database.
@@ -76,10 +96,11 @@ class RolloutController:
                 id=str(uuid.uuid4()),
                 rollout_id=rollout.id,
                 device_id=device_id,
-                state=DeploymentState.PENDING,
+                state=DeploymentState.WAITING,
                 updated_at=now,
+                wave=wave,
             )
-            for device_id in dict.fromkeys(device.id for device in devices)
+            for device_id, wave in plan.waves_of(device.id for device in devices).items()
         ]
 
         def work(tx: Transaction) -> tuple[Rollout, set[str]]:
@@ -93,10 +114,10 @@ class RolloutController:
             tx.rollouts.add(rollout)
             changed = {f"rollout/{rollout.id}"}
             for deployment in deployments:
-                changed |= _supersede(tx, deployment.device_id, release, now)
+                changed |= _end_open(tx, deployment.device_id, DeploymentState.SUPERSEDED, superseded, now)
                 tx.deployments.add(deployment)
-                changed.add(f"device/{deployment.device_id}")
-            return rollout, changed
+            changed |= settle(tx, rollout.id, now)
+            return tx.rollouts.get(rollout.id), changed
 
         created, changed = await self._database.run(work)
         self._publish(changed)
@@ -106,12 +127,16 @@ class RolloutController:
         """What the device should run: the newest rollout counts, and none where the device has ended that."""
 
         def work(tx: Transaction) -> Desired | None:
-            deployments = tx.deployments.by_device(device_id)
-            if not deployments or deployments[0].state.final:
+            newest = next(iter(tx.deployments.by_device(device_id)), None)
+            if newest is None or newest.state not in _ANSWERABLE:
                 return None
-            release = tx.releases.get(tx.rollouts.get(deployments[0].rollout_id).release_id)
+            rollout = tx.rollouts.get(newest.rollout_id)
+            skipped = newest.state is DeploymentState.SKIPPED_OFFLINE
+            if not offered(rollout, newest, tx.deployments.list(rollout.id) if skipped else ()):
+                return None
+            release = tx.releases.get(rollout.release_id)
             return Desired(
-                deployment_id=deployments[0].id,
+                deployment_id=newest.id,
                 manifest_path=release.manifest_path,
                 manifest_sha256=release.manifest_sha256,
             )
@@ -157,8 +182,53 @@ class RolloutController:
             moved = replace(deployment, state=seen, reason=why, updated_at=now)
             tx.deployments.update(moved, expecting=deployment.state)
             _note_active(tx, device_id, active_release)
-            _conclude(tx, rollout, now)
-            return {f"device/{device_id}", f"rollout/{rollout.id}"}
+            changed = {f"device/{device_id}", f"rollout/{rollout.id}"}
+            # What a device does on its way changes nothing for the others.
+            return changed | settle(tx, rollout.id, now) if seen.final else changed
+
+        self._publish(await self._database.run(work))
+
+    def forget(self, tx: Transaction, device: Device) -> set[str]:
+        """Ends what a device that is being removed has not finished: nobody will ever report on it.
+
+        Returns:
+            The topics that changed, to be published once the transaction is committed.
+        """
+        reason = f"device {device.name} was removed from the fleet"
+        return _end_open(tx, device.id, DeploymentState.REMOVED, reason, self._clock())
+
+    async def watch(self) -> None:
+        """Does, for ever, what time brings: soak times and deadlines that have passed, devices that have joined.
+
+        It begins with whatever an orchestrator that was killed has left behind.
+        """
+        while True:
+            try:
+                await self.look()
+            except UnavailableError as error:
+                _LOG.warning("rollouts were not looked at: %s", error.message)
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def look(self) -> None:
+        """Moves each unfinished rollout to where it should be now.
+
+        Raises:
+            UnavailableError: The database cannot be reached.
+        """
+        for rollout in await self._database.run(lambda tx: tx.rollouts.unfinished()):
+            await self.settle(rollout.id)
+
+    async def settle(self, rollout_id: str) -> None:
+        """Moves one rollout to where it should be now, with the devices that have come to match it.
+
+        Raises:
+            NotFoundError: There is no such rollout.
+        """
+        now = self._clock()
+
+        def work(tx: Transaction) -> set[str]:
+            _admit(tx, tx.rollouts.get(rollout_id), now)
+            return settle(tx, rollout_id, now)
 
         self._publish(await self._database.run(work))
 
@@ -167,17 +237,15 @@ class RolloutController:
             self._events.publish(topic)
 
 
-def _supersede(tx: Transaction, device_id: str, release: Release, now: datetime) -> set[str]:
-    """Ends what the device has not finished, for a newer release; the topics that changed."""
+def _end_open(tx: Transaction, device_id: str, state: DeploymentState, reason: str, now: datetime) -> set[str]:
+    """Ends what the device has not finished; the topics that changed."""
     changed = set()
-    for older in tx.deployments.by_device(device_id):
-        if older.state.final:
+    for deployment in tx.deployments.by_device(device_id):
+        if deployment.state.final:
             continue
-        reason = f"{release.title} took its place"
-        superseded = replace(older, state=DeploymentState.SUPERSEDED, reason=reason, updated_at=now)
-        tx.deployments.update(superseded, expecting=older.state)
-        _conclude(tx, tx.rollouts.get(older.rollout_id), now)
-        changed.add(f"rollout/{older.rollout_id}")
+        ended = replace(deployment, state=state, reason=reason, updated_at=now)
+        tx.deployments.update(ended, expecting=deployment.state)
+        changed |= {f"rollout/{deployment.rollout_id}", *settle(tx, deployment.rollout_id, now)}
     return changed
 
 
@@ -201,22 +269,26 @@ def _note_active(tx: Transaction, device_id: str, active_release: ActiveRelease 
         tx.devices.update(replace(device, active_release=active_release))
 
 
-def _conclude(tx: Transaction, rollout: Rollout, now: datetime) -> None:
-    """Ends a running rollout once each of its devices is done."""
-    if rollout.state.final:
+def _admit(tx: Transaction, rollout: Rollout, now: datetime) -> None:
+    """Has devices that match the rollout by now wait for its last wave, where its plan says so."""
+    if rollout.state.final or rollout.state is RolloutState.ABORTING or not rollout.plan.open:
         return
-    deployments = tx.deployments.list(rollout.id)
-    state = outcome(deployment.state for deployment in deployments)
-    if state is RolloutState.RUNNING:
-        return
-    ended = replace(rollout, state=state, reason=_summary(deployments), finished_at=now)
-    tx.rollouts.update(ended, expecting=RolloutState.RUNNING)
-
-
-def _summary(deployments: Sequence[Deployment]) -> str:
-    """How many devices ended how, and the first reason of one that failed: "2 active, 1 refused: …"."""
-    counts = Counter(deployment.state for deployment in deployments)
-    how = ", ".join(f"{counts[state]} {state.value.replace('_', ' ')}" for state in DeploymentState if counts[state])
-    reasons = (deployment.reason for deployment in deployments if deployment.state is not DeploymentState.ACTIVE)
-    first = next((reason for reason in reasons if reason), "")
-    return f"{how}: {first}" if first else how
+    members = tx.deployments.list(rollout.id)
+    taking_part = {deployment.device_id for deployment in members}
+    selector = parse_selector(rollout.selector)
+    for device in tx.devices.list():
+        if device.id in taking_part or not selector.matches(device):
+            continue
+        newest = next(iter(tx.deployments.by_device(device.id)), None)
+        if newest is not None and tx.rollouts.get(newest.rollout_id).created_at >= rollout.created_at:
+            continue
+        _end_open(tx, device.id, DeploymentState.SUPERSEDED, "a rollout that it came to match took its place", now)
+        joined = Deployment(
+            id=str(uuid.uuid4()),
+            rollout_id=rollout.id,
+            device_id=device.id,
+            state=DeploymentState.WAITING,
+            updated_at=now,
+            wave=max(member.wave for member in members),
+        )
+        tx.deployments.add(joined)

@@ -1,6 +1,7 @@
 """What a device's report does to its deployment, as one table. Pure.
 
-Reports may arrive twice, late, and in any order. A deployment only ever moves forward, and what has ended stays ended.
+Reports may arrive twice, late, and in any order. A deployment only ever moves forward, and what has ended stays ended,
+but for what a device can truly add: that it went back after all, or that it did what nobody expected of it any more.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from collections.abc import Mapping
 
 from orchestrator.rollouts.rollout import DeploymentState
 
-_ENDS = frozenset(state for state in DeploymentState if state.final)
+# Whether a device waits, was removed, skipped or aborted is not for the device to say.
+_OUTCOMES = frozenset(
+    {DeploymentState.ACTIVE, DeploymentState.REFUSED, DeploymentState.FAILED, DeploymentState.ROLLED_BACK}
+)
+_ENDS = _OUTCOMES | {DeploymentState.SUPERSEDED}
 
 # Every move that a report can make. Steps may be skipped: the reports in between are on their way, or lost for good.
 MOVES: Mapping[DeploymentState, frozenset[DeploymentState]] = {
@@ -22,7 +27,16 @@ MOVES: Mapping[DeploymentState, frozenset[DeploymentState]] = {
     DeploymentState.VERIFYING: _ENDS | {DeploymentState.TESTING, DeploymentState.ACTIVATING},
     DeploymentState.TESTING: _ENDS | {DeploymentState.ACTIVATING},
     DeploymentState.ACTIVATING: _ENDS,
-    **{state: frozenset() for state in DeploymentState if state.final},
+    # A device may go back long after it was healthy.
+    DeploymentState.ACTIVE: frozenset({DeploymentState.ROLLED_BACK}),
+    DeploymentState.SKIPPED_OFFLINE: _OUTCOMES,
+    DeploymentState.ABORTED: _OUTCOMES,
+    DeploymentState.WAITING: frozenset(),
+    DeploymentState.REFUSED: frozenset(),
+    DeploymentState.FAILED: frozenset(),
+    DeploymentState.ROLLED_BACK: frozenset(),
+    DeploymentState.SUPERSEDED: frozenset(),
+    DeploymentState.REMOVED: frozenset(),
 }  # fmt: skip
 
 

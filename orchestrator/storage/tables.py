@@ -29,6 +29,7 @@ from orchestrator.fleet.api_token import Role
 from orchestrator.fleet.device import ActiveRelease, DeviceFacts
 from orchestrator.fleet.job import JobState
 from orchestrator.fleet.measurement import Conditions, Energy, Latency, MeasureRequest, Memory, Numerics, Outcome
+from orchestrator.rollouts.plan import Plan
 from orchestrator.rollouts.rollout import DeploymentState, RolloutState
 from orchestrator.search.budget import Verdict
 from orchestrator.search.search import SearchState
@@ -268,6 +269,8 @@ class RolloutColumns(Named):
     selector = _text()
     state = _enum(RolloutState, index=True)
     created_at = _time()
+    plan = _document(Plan)
+    wave = _whole()
     idempotency_key = _text()
     reason = _text()
     finished_at = _optional_time()
@@ -280,6 +283,10 @@ class DeploymentColumns(Named):
     device_id = _text(index=True)
     state = _enum(DeploymentState)
     updated_at = _time()
+    wave = _whole()
+    started_at = _optional_time()
+    excused = _flag()
+    previous_manifest_sha256 = _text()
     reason = _text()
 
 

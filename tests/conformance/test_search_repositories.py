@@ -118,11 +118,13 @@ class TestDelivery:
         with pytest.raises(ConflictError, match=f"release '{released.name}"):
             add(database, "releases", a_release(name=released.name, **change))
 
-    def test_running_rollouts_are_those_that_have_not_ended(self, database: Database, released: Release) -> None:
+    def test_unfinished_rollouts_are_those_that_have_not_ended(self, database: Database, released: Release) -> None:
         rollouts = [a_rollout(released, state=state, idempotency_key=unique("key")) for state in RolloutState]
         add(database, "rollouts", *rollouts)
-        running = database.run_blocking(lambda tx: tx.rollouts.running())
-        assert [rollout for rollout in rollouts if rollout in running] == rollouts[:1]
+        unfinished = database.run_blocking(lambda tx: tx.rollouts.unfinished())
+        expected = [rollout for rollout in rollouts if not rollout.state.final]
+        assert [rollout for rollout in rollouts if rollout in unfinished] == expected
+        assert len(expected) == 3
         assert database.run_blocking(lambda tx: tx.rollouts.list())[: len(rollouts)] == tuple(reversed(rollouts))
         assert (
             database.run_blocking(lambda tx: tx.rollouts.by_idempotency_key(rollouts[1].idempotency_key)) == rollouts[1]

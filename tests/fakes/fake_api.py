@@ -263,6 +263,26 @@ class _Services(
                 return rollouts_pb2.GetRolloutResponse(rollout=rollout)
         self._abort(context, _not_found(f"there is no rollout '{request.rollout}'"))
 
+    def PauseRollout(self, request: Any, context: grpc.ServicerContext) -> rollouts_pb2.PauseRolloutResponse:
+        self._enter("PauseRollout", request, context)
+        return rollouts_pb2.PauseRolloutResponse(rollout=self.script.rollouts[0])
+
+    def ResumeRollout(self, request: Any, context: grpc.ServicerContext) -> rollouts_pb2.ResumeRolloutResponse:
+        self._enter("ResumeRollout", request, context)
+        return rollouts_pb2.ResumeRolloutResponse(rollout=self.script.rollouts[0])
+
+    def AbortRollout(self, request: Any, context: grpc.ServicerContext) -> rollouts_pb2.AbortRolloutResponse:
+        self._enter("AbortRollout", request, context)
+        return rollouts_pb2.AbortRolloutResponse(rollout=self.script.rollouts[0])
+
+    def RetryRollout(self, request: Any, context: grpc.ServicerContext) -> rollouts_pb2.RetryRolloutResponse:
+        self._enter("RetryRollout", request, context)
+        return rollouts_pb2.RetryRolloutResponse(rollout=self.script.rollouts[0])
+
+    def RollBackRollout(self, request: Any, context: grpc.ServicerContext) -> rollouts_pb2.RollBackRolloutResponse:
+        self._enter("RollBackRollout", request, context)
+        return rollouts_pb2.RollBackRolloutResponse(rollouts=self.script.rollouts)
+
     def WatchRollout(self, request: Any, context: grpc.ServicerContext) -> Iterator[rollouts_pb2.WatchRolloutResponse]:
         self._enter("WatchRollout", request, context)
         for rollout in self.script.rollout_snapshots:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,10 +10,20 @@ from datetime import datetime
 from fleetfit.v1 import rollouts_pb2, session_pb2
 
 from orchestrator.api.convert.devices import active_release_from_proto
-from orchestrator.api.convert.scalars import enum_member, enum_number, identifier, moment, timestamp
+from orchestrator.api.convert.scalars import (
+    duration,
+    enum_member,
+    enum_number,
+    finite,
+    identifier,
+    moment,
+    time_delta,
+    timestamp,
+)
 from orchestrator.fleet.device import ActiveRelease
 from orchestrator.fleet.plain_text import plain_text
 from orchestrator.releases.release import Release
+from orchestrator.rollouts.plan import Plan, WaveSize
 from orchestrator.rollouts.rollout import Deployment, DeploymentState, Rollout
 
 _REASON_LIMIT = 500
@@ -46,6 +57,42 @@ def report_from_proto(message: session_pb2.DeploymentReport) -> DeploymentReport
     )
 
 
+def plan_from_proto(message: rollouts_pb2.RolloutPlan) -> Plan:
+    """The plan that a client asks for; what it leaves open is as in ``Plan``, and the seed is chosen.
+
+    Raises:
+        InvalidInputError: It makes no sense.
+    """
+    plain = Plan()
+    plan = Plan(
+        waves=tuple(
+            WaveSize(devices=size.devices, fraction=finite(size.fraction, name="waves")) for size in message.waves
+        )
+        or plain.waves,
+        success_fraction=(
+            finite(message.success_fraction, name="success_fraction")
+            if message.HasField("success_fraction")
+            else plain.success_fraction
+        ),
+        error_fraction=(
+            finite(message.error_fraction, name="error_fraction")
+            if message.HasField("error_fraction")
+            else plain.error_fraction
+        ),
+        minimum_sample=message.minimum_sample if message.HasField("minimum_sample") else plain.minimum_sample,
+        soak_s=time_delta(message.soak, name="soak").total_seconds(),
+        max_parallel=message.max_parallel,
+        offline_deadline_s=(
+            time_delta(message.offline_deadline, name="offline_deadline").total_seconds()
+            if message.HasField("offline_deadline")
+            else None
+        ),
+        open=message.open,
+        seed=message.seed if message.HasField("seed") else secrets.randbelow(2**32),
+    )
+    return plan.check()
+
+
 def rollout_to_proto(
     rollout: Rollout, *, release: Release, deployments: Sequence[Deployment], device_names: Mapping[str, str]
 ) -> rollouts_pb2.Rollout:
@@ -70,7 +117,30 @@ def rollout_to_proto(
         ],
         created_at=timestamp(rollout.created_at),
         finished_at=timestamp(rollout.finished_at),
+        plan=_plan_to_proto(rollout.plan),
+        wave=rollout.wave + 1,
     )
+
+
+def _plan_to_proto(plan: Plan) -> rollouts_pb2.RolloutPlan:
+    message = rollouts_pb2.RolloutPlan(
+        waves=[
+            rollouts_pb2.WaveSize(devices=size.devices)
+            if size.devices
+            else rollouts_pb2.WaveSize(fraction=size.fraction)
+            for size in plan.waves
+        ],
+        success_fraction=plan.success_fraction,
+        error_fraction=plan.error_fraction,
+        minimum_sample=plan.minimum_sample,
+        soak=duration(plan.soak_s),
+        max_parallel=plan.max_parallel,
+        open=plan.open,
+        seed=plan.seed,
+    )
+    if plan.offline_deadline_s is not None:
+        message.offline_deadline.CopyFrom(duration(plan.offline_deadline_s))
+    return message
 
 
 def _deployment_to_proto(deployment: Deployment, device_name: str) -> rollouts_pb2.Deployment:
@@ -83,4 +153,6 @@ def _deployment_to_proto(deployment: Deployment, device_name: str) -> rollouts_p
         ),
         reason=deployment.reason,
         updated_at=timestamp(deployment.updated_at),
+        wave=deployment.wave + 1,
+        excused=deployment.excused,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
@@ -46,6 +47,11 @@ class DeviceRepository(IdentifiedRepository[Device]):
     def names(self) -> set[str]:
         """The names that are taken."""
         return set(self._connection.scalars(select(DEVICES.c.name)))
+
+    def last_seen(self) -> Mapping[str, datetime | None]:
+        """When each device was last heard of, by its id."""
+        rows = self._connection.execute(select(DEVICES.c.id, DEVICES.c.last_seen_at))
+        return {device_id: last_seen_at for device_id, last_seen_at in rows}
 
     def update(self, device: Device, *, expecting: int | None = None) -> None:
         """Replaces the device, all but its session epoch, which only ``begin_session`` moves.

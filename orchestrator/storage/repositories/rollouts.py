@@ -27,9 +27,9 @@ class RolloutRepository(IdentifiedRepository[Rollout]):
         """All rollouts, newest first."""
         return self._select(order=ROLLOUTS.c.position.desc())
 
-    def running(self) -> tuple[Rollout, ...]:
+    def unfinished(self) -> tuple[Rollout, ...]:
         """The rollouts that have not ended, oldest first."""
-        return self._select(ROLLOUTS.c.state == RolloutState.RUNNING)
+        return self._select(ROLLOUTS.c.state.in_([state for state in RolloutState if not state.final]))
 
     def by_idempotency_key(self, key: str) -> Rollout | None:
         """The rollout that was asked for with this key; an empty key finds nothing."""

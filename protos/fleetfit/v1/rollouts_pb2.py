@@ -23,38 +23,63 @@ _sym_db = _symbol_database.Default()
 
 
 from fleetfit.v1 import session_pb2 as fleetfit_dot_v1_dot_session__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66leetfit/v1/rollouts.proto\x12\x0b\x66leetfit.v1\x1a\x19\x66leetfit/v1/session.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x02\n\x07Rollout\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrelease_id\x18\x02 \x01(\t\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x10\n\x08selector\x18\x04 \x01(\t\x12(\n\x05state\x18\x05 \x01(\x0e\x32\x19.fleetfit.v1.RolloutState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12,\n\x0b\x64\x65ployments\x18\x07 \x03(\x0b\x32\x17.fleetfit.v1.Deployment\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa8\x01\n\nDeployment\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.fleetfit.v1.DeploymentState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x14\x43reateRolloutRequest\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x10\n\x08selector\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\">\n\x15\x43reateRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout\"\x15\n\x13ListRolloutsRequest\">\n\x14ListRolloutsResponse\x12&\n\x08rollouts\x18\x01 \x03(\x0b\x32\x14.fleetfit.v1.Rollout\"$\n\x11GetRolloutRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\";\n\x12GetRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout\"&\n\x13WatchRolloutRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\"=\n\x14WatchRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout*\x9d\x01\n\x0cRolloutState\x12\x1d\n\x19ROLLOUT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15ROLLOUT_STATE_RUNNING\x10\x01\x12\x1b\n\x17ROLLOUT_STATE_SUCCEEDED\x10\x02\x12\x18\n\x14ROLLOUT_STATE_FAILED\x10\x03\x12\x1c\n\x18ROLLOUT_STATE_SUPERSEDED\x10\x04\x32\xe3\x02\n\x0eRolloutService\x12V\n\rCreateRollout\x12!.fleetfit.v1.CreateRolloutRequest\x1a\".fleetfit.v1.CreateRolloutResponse\x12S\n\x0cListRollouts\x12 .fleetfit.v1.ListRolloutsRequest\x1a!.fleetfit.v1.ListRolloutsResponse\x12M\n\nGetRollout\x12\x1e.fleetfit.v1.GetRolloutRequest\x1a\x1f.fleetfit.v1.GetRolloutResponse\x12U\n\x0cWatchRollout\x12 .fleetfit.v1.WatchRolloutRequest\x1a!.fleetfit.v1.WatchRolloutResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66leetfit/v1/rollouts.proto\x12\x0b\x66leetfit.v1\x1a\x19\x66leetfit/v1/session.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x02\n\x07Rollout\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrelease_id\x18\x02 \x01(\t\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x10\n\x08selector\x18\x04 \x01(\t\x12(\n\x05state\x18\x05 \x01(\x0e\x32\x19.fleetfit.v1.RolloutState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12,\n\x0b\x64\x65ployments\x18\x07 \x03(\x0b\x32\x17.fleetfit.v1.Deployment\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04plan\x18\n \x01(\x0b\x32\x18.fleetfit.v1.RolloutPlan\x12\x0c\n\x04wave\x18\x0b \x01(\r\"\xe5\x02\n\x0bRolloutPlan\x12$\n\x05waves\x18\x01 \x03(\x0b\x32\x15.fleetfit.v1.WaveSize\x12\x1d\n\x10success_fraction\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0e\x65rror_fraction\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0eminimum_sample\x18\x04 \x01(\rH\x02\x88\x01\x01\x12\'\n\x04soak\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmax_parallel\x18\x06 \x01(\r\x12\x33\n\x10offline_deadline\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04open\x18\x08 \x01(\x08\x12\x11\n\x04seed\x18\t \x01(\rH\x03\x88\x01\x01\x42\x13\n\x11_success_fractionB\x11\n\x0f_error_fractionB\x11\n\x0f_minimum_sampleB\x07\n\x05_seed\"9\n\x08WaveSize\x12\x11\n\x07\x64\x65vices\x18\x01 \x01(\rH\x00\x12\x12\n\x08\x66raction\x18\x02 \x01(\x01H\x00\x42\x06\n\x04size\"\xc7\x01\n\nDeployment\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.fleetfit.v1.DeploymentState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04wave\x18\x07 \x01(\r\x12\x0f\n\x07\x65xcused\x18\x08 \x01(\x08\"z\n\x14\x43reateRolloutRequest\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x10\n\x08selector\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12&\n\x04plan\x18\x04 \x01(\x0b\x32\x18.fleetfit.v1.RolloutPlan\">\n\x15\x43reateRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout\"\x15\n\x13ListRolloutsRequest\">\n\x14ListRolloutsResponse\x12&\n\x08rollouts\x18\x01 \x03(\x0b\x32\x14.fleetfit.v1.Rollout\"$\n\x11GetRolloutRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\";\n\x12GetRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout\"&\n\x13WatchRolloutRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\"=\n\x14WatchRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout\"&\n\x13PauseRolloutRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\"=\n\x14PauseRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout\"\'\n\x14ResumeRolloutRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\">\n\x15ResumeRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout\"&\n\x13\x41\x62ortRolloutRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\"=\n\x14\x41\x62ortRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout\"?\n\x13RetryRolloutRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"=\n\x14RetryRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.fleetfit.v1.Rollout\"B\n\x16RollBackRolloutRequest\x12\x0f\n\x07rollout\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"A\n\x17RollBackRolloutResponse\x12&\n\x08rollouts\x18\x01 \x03(\x0b\x32\x14.fleetfit.v1.Rollout*\xee\x01\n\x0cRolloutState\x12\x1d\n\x19ROLLOUT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15ROLLOUT_STATE_RUNNING\x10\x01\x12\x1b\n\x17ROLLOUT_STATE_SUCCEEDED\x10\x02\x12\x18\n\x14ROLLOUT_STATE_FAILED\x10\x03\x12\x1c\n\x18ROLLOUT_STATE_SUPERSEDED\x10\x04\x12\x18\n\x14ROLLOUT_STATE_PAUSED\x10\x05\x12\x1a\n\x16ROLLOUT_STATE_ABORTING\x10\x06\x12\x19\n\x15ROLLOUT_STATE_ABORTED\x10\x07\x32\x98\x06\n\x0eRolloutService\x12V\n\rCreateRollout\x12!.fleetfit.v1.CreateRolloutRequest\x1a\".fleetfit.v1.CreateRolloutResponse\x12S\n\x0cListRollouts\x12 .fleetfit.v1.ListRolloutsRequest\x1a!.fleetfit.v1.ListRolloutsResponse\x12M\n\nGetRollout\x12\x1e.fleetfit.v1.GetRolloutRequest\x1a\x1f.fleetfit.v1.GetRolloutResponse\x12U\n\x0cWatchRollout\x12 .fleetfit.v1.WatchRolloutRequest\x1a!.fleetfit.v1.WatchRolloutResponse0\x01\x12S\n\x0cPauseRollout\x12 .fleetfit.v1.PauseRolloutRequest\x1a!.fleetfit.v1.PauseRolloutResponse\x12V\n\rResumeRollout\x12!.fleetfit.v1.ResumeRolloutRequest\x1a\".fleetfit.v1.ResumeRolloutResponse\x12S\n\x0c\x41\x62ortRollout\x12 .fleetfit.v1.AbortRolloutRequest\x1a!.fleetfit.v1.AbortRolloutResponse\x12S\n\x0cRetryRollout\x12 .fleetfit.v1.RetryRolloutRequest\x1a!.fleetfit.v1.RetryRolloutResponse\x12\\\n\x0fRollBackRollout\x12#.fleetfit.v1.RollBackRolloutRequest\x1a$.fleetfit.v1.RollBackRolloutResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fleetfit.v1.rollouts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLLOUTSTATE']._serialized_start=992
-  _globals['_ROLLOUTSTATE']._serialized_end=1149
-  _globals['_ROLLOUT']._serialized_start=104
-  _globals['_ROLLOUT']._serialized_end=381
-  _globals['_DEPLOYMENT']._serialized_start=384
-  _globals['_DEPLOYMENT']._serialized_end=552
-  _globals['_CREATEROLLOUTREQUEST']._serialized_start=554
-  _globals['_CREATEROLLOUTREQUEST']._serialized_end=636
-  _globals['_CREATEROLLOUTRESPONSE']._serialized_start=638
-  _globals['_CREATEROLLOUTRESPONSE']._serialized_end=700
-  _globals['_LISTROLLOUTSREQUEST']._serialized_start=702
-  _globals['_LISTROLLOUTSREQUEST']._serialized_end=723
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=725
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=787
-  _globals['_GETROLLOUTREQUEST']._serialized_start=789
-  _globals['_GETROLLOUTREQUEST']._serialized_end=825
-  _globals['_GETROLLOUTRESPONSE']._serialized_start=827
-  _globals['_GETROLLOUTRESPONSE']._serialized_end=886
-  _globals['_WATCHROLLOUTREQUEST']._serialized_start=888
-  _globals['_WATCHROLLOUTREQUEST']._serialized_end=926
-  _globals['_WATCHROLLOUTRESPONSE']._serialized_start=928
-  _globals['_WATCHROLLOUTRESPONSE']._serialized_end=989
-  _globals['_ROLLOUTSERVICE']._serialized_start=1152
-  _globals['_ROLLOUTSERVICE']._serialized_end=1507
+  _globals['_ROLLOUTSTATE']._serialized_start=2142
+  _globals['_ROLLOUTSTATE']._serialized_end=2380
+  _globals['_ROLLOUT']._serialized_start=136
+  _globals['_ROLLOUT']._serialized_end=467
+  _globals['_ROLLOUTPLAN']._serialized_start=470
+  _globals['_ROLLOUTPLAN']._serialized_end=827
+  _globals['_WAVESIZE']._serialized_start=829
+  _globals['_WAVESIZE']._serialized_end=886
+  _globals['_DEPLOYMENT']._serialized_start=889
+  _globals['_DEPLOYMENT']._serialized_end=1088
+  _globals['_CREATEROLLOUTREQUEST']._serialized_start=1090
+  _globals['_CREATEROLLOUTREQUEST']._serialized_end=1212
+  _globals['_CREATEROLLOUTRESPONSE']._serialized_start=1214
+  _globals['_CREATEROLLOUTRESPONSE']._serialized_end=1276
+  _globals['_LISTROLLOUTSREQUEST']._serialized_start=1278
+  _globals['_LISTROLLOUTSREQUEST']._serialized_end=1299
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=1301
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=1363
+  _globals['_GETROLLOUTREQUEST']._serialized_start=1365
+  _globals['_GETROLLOUTREQUEST']._serialized_end=1401
+  _globals['_GETROLLOUTRESPONSE']._serialized_start=1403
+  _globals['_GETROLLOUTRESPONSE']._serialized_end=1462
+  _globals['_WATCHROLLOUTREQUEST']._serialized_start=1464
+  _globals['_WATCHROLLOUTREQUEST']._serialized_end=1502
+  _globals['_WATCHROLLOUTRESPONSE']._serialized_start=1504
+  _globals['_WATCHROLLOUTRESPONSE']._serialized_end=1565
+  _globals['_PAUSEROLLOUTREQUEST']._serialized_start=1567
+  _globals['_PAUSEROLLOUTREQUEST']._serialized_end=1605
+  _globals['_PAUSEROLLOUTRESPONSE']._serialized_start=1607
+  _globals['_PAUSEROLLOUTRESPONSE']._serialized_end=1668
+  _globals['_RESUMEROLLOUTREQUEST']._serialized_start=1670
+  _globals['_RESUMEROLLOUTREQUEST']._serialized_end=1709
+  _globals['_RESUMEROLLOUTRESPONSE']._serialized_start=1711
+  _globals['_RESUMEROLLOUTRESPONSE']._serialized_end=1773
+  _globals['_ABORTROLLOUTREQUEST']._serialized_start=1775
+  _globals['_ABORTROLLOUTREQUEST']._serialized_end=1813
+  _globals['_ABORTROLLOUTRESPONSE']._serialized_start=1815
+  _globals['_ABORTROLLOUTRESPONSE']._serialized_end=1876
+  _globals['_RETRYROLLOUTREQUEST']._serialized_start=1878
+  _globals['_RETRYROLLOUTREQUEST']._serialized_end=1941
+  _globals['_RETRYROLLOUTRESPONSE']._serialized_start=1943
+  _globals['_RETRYROLLOUTRESPONSE']._serialized_end=2004
+  _globals['_ROLLBACKROLLOUTREQUEST']._serialized_start=2006
+  _globals['_ROLLBACKROLLOUTREQUEST']._serialized_end=2072
+  _globals['_ROLLBACKROLLOUTRESPONSE']._serialized_start=2074
+  _globals['_ROLLBACKROLLOUTRESPONSE']._serialized_end=2139
+  _globals['_ROLLOUTSERVICE']._serialized_start=2383
+  _globals['_ROLLOUTSERVICE']._serialized_end=3175
 # @@protoc_insertion_point(module_scope)

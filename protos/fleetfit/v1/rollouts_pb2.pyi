@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import fleetfit.v1.session_pb2
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
@@ -30,20 +31,30 @@ class _RolloutStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     ROLLOUT_STATE_UNSPECIFIED: _RolloutState.ValueType  # 0
     ROLLOUT_STATE_RUNNING: _RolloutState.ValueType  # 1
     ROLLOUT_STATE_SUCCEEDED: _RolloutState.ValueType  # 2
-    """Every device of the selection runs the release."""
+    """In every wave, as many devices as the plan demands run the release."""
     ROLLOUT_STATE_FAILED: _RolloutState.ValueType  # 3
-    """At least one device refused it, failed or went back."""
+    """Too many devices refused it, failed or went back."""
     ROLLOUT_STATE_SUPERSEDED: _RolloutState.ValueType  # 4
+    ROLLOUT_STATE_PAUSED: _RolloutState.ValueType  # 5
+    """Nothing more is started until somebody resumes or aborts it; the reason says why."""
+    ROLLOUT_STATE_ABORTING: _RolloutState.ValueType  # 6
+    """Devices that had begun are waited for."""
+    ROLLOUT_STATE_ABORTED: _RolloutState.ValueType  # 7
 
 class RolloutState(_RolloutState, metaclass=_RolloutStateEnumTypeWrapper): ...
 
 ROLLOUT_STATE_UNSPECIFIED: RolloutState.ValueType  # 0
 ROLLOUT_STATE_RUNNING: RolloutState.ValueType  # 1
 ROLLOUT_STATE_SUCCEEDED: RolloutState.ValueType  # 2
-"""Every device of the selection runs the release."""
+"""In every wave, as many devices as the plan demands run the release."""
 ROLLOUT_STATE_FAILED: RolloutState.ValueType  # 3
-"""At least one device refused it, failed or went back."""
+"""Too many devices refused it, failed or went back."""
 ROLLOUT_STATE_SUPERSEDED: RolloutState.ValueType  # 4
+ROLLOUT_STATE_PAUSED: RolloutState.ValueType  # 5
+"""Nothing more is started until somebody resumes or aborts it; the reason says why."""
+ROLLOUT_STATE_ABORTING: RolloutState.ValueType  # 6
+"""Devices that had begun are waited for."""
+ROLLOUT_STATE_ABORTED: RolloutState.ValueType  # 7
 Global___RolloutState: typing_extensions.TypeAlias = RolloutState
 
 @typing.final
@@ -59,6 +70,8 @@ class Rollout(google.protobuf.message.Message):
     DEPLOYMENTS_FIELD_NUMBER: builtins.int
     CREATED_AT_FIELD_NUMBER: builtins.int
     FINISHED_AT_FIELD_NUMBER: builtins.int
+    PLAN_FIELD_NUMBER: builtins.int
+    WAVE_FIELD_NUMBER: builtins.int
     id: builtins.str
     release_id: builtins.str
     release: builtins.str
@@ -67,12 +80,16 @@ class Rollout(google.protobuf.message.Message):
     state: Global___RolloutState.ValueType
     reason: builtins.str
     """Why it ended or paused, in one line."""
+    wave: builtins.int
+    """The wave whose turn it is, from 1 on."""
     @property
     def deployments(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Deployment]: ...
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
     def finished_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def plan(self) -> Global___RolloutPlan: ...
     def __init__(
         self,
         *,
@@ -85,11 +102,100 @@ class Rollout(google.protobuf.message.Message):
         deployments: collections.abc.Iterable[Global___Deployment] | None = ...,
         created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         finished_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        plan: Global___RolloutPlan | None = ...,
+        wave: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "finished_at", b"finished_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "deployments", b"deployments", "finished_at", b"finished_at", "id", b"id", "reason", b"reason", "release", b"release", "release_id", b"release_id", "selector", b"selector", "state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "finished_at", b"finished_at", "plan", b"plan"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "deployments", b"deployments", "finished_at", b"finished_at", "id", b"id", "plan", b"plan", "reason", b"reason", "release", b"release", "release_id", b"release_id", "selector", b"selector", "state", b"state", "wave", b"wave"]) -> None: ...
 
 Global___Rollout: typing_extensions.TypeAlias = Rollout
+
+@typing.final
+class RolloutPlan(google.protobuf.message.Message):
+    """In which waves a rollout goes through its devices, and what a wave must show before the next one starts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WAVES_FIELD_NUMBER: builtins.int
+    SUCCESS_FRACTION_FIELD_NUMBER: builtins.int
+    ERROR_FRACTION_FIELD_NUMBER: builtins.int
+    MINIMUM_SAMPLE_FIELD_NUMBER: builtins.int
+    SOAK_FIELD_NUMBER: builtins.int
+    MAX_PARALLEL_FIELD_NUMBER: builtins.int
+    OFFLINE_DEADLINE_FIELD_NUMBER: builtins.int
+    OPEN_FIELD_NUMBER: builtins.int
+    SEED_FIELD_NUMBER: builtins.int
+    success_fraction: builtins.float
+    """The share of a wave's devices that must serve the release before the next wave starts. Unset: all."""
+    error_fraction: builtins.float
+    """From this share of failures on, nothing more is started. Unset: half."""
+    minimum_sample: builtins.int
+    """So many devices of a wave must have ended before anything is concluded from it. Unset: 1."""
+    max_parallel: builtins.int
+    """So many devices update at the same time. 0: as many as there are."""
+    open: builtins.bool
+    """Devices that come to match the selector while the rollout goes on join its last wave."""
+    seed: builtins.int
+    """Decides which devices come first. Unset: the server chooses."""
+    @property
+    def waves(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WaveSize]:
+        """None: all devices at once."""
+
+    @property
+    def soak(self) -> google.protobuf.duration_pb2.Duration:
+        """So long a wave must have stood before the next one starts."""
+
+    @property
+    def offline_deadline(self) -> google.protobuf.duration_pb2.Duration:
+        """A device that is offline so long after its turn came is not waited for. Unset: it is."""
+
+    def __init__(
+        self,
+        *,
+        waves: collections.abc.Iterable[Global___WaveSize] | None = ...,
+        success_fraction: builtins.float | None = ...,
+        error_fraction: builtins.float | None = ...,
+        minimum_sample: builtins.int | None = ...,
+        soak: google.protobuf.duration_pb2.Duration | None = ...,
+        max_parallel: builtins.int = ...,
+        offline_deadline: google.protobuf.duration_pb2.Duration | None = ...,
+        open: builtins.bool = ...,
+        seed: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_error_fraction", b"_error_fraction", "_minimum_sample", b"_minimum_sample", "_seed", b"_seed", "_success_fraction", b"_success_fraction", "error_fraction", b"error_fraction", "minimum_sample", b"minimum_sample", "offline_deadline", b"offline_deadline", "seed", b"seed", "soak", b"soak", "success_fraction", b"success_fraction"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_error_fraction", b"_error_fraction", "_minimum_sample", b"_minimum_sample", "_seed", b"_seed", "_success_fraction", b"_success_fraction", "error_fraction", b"error_fraction", "max_parallel", b"max_parallel", "minimum_sample", b"minimum_sample", "offline_deadline", b"offline_deadline", "open", b"open", "seed", b"seed", "soak", b"soak", "success_fraction", b"success_fraction", "waves", b"waves"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_error_fraction", b"_error_fraction"]) -> typing.Literal["error_fraction"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_minimum_sample", b"_minimum_sample"]) -> typing.Literal["minimum_sample"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_seed", b"_seed"]) -> typing.Literal["seed"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_success_fraction", b"_success_fraction"]) -> typing.Literal["success_fraction"] | None: ...
+
+Global___RolloutPlan: typing_extensions.TypeAlias = RolloutPlan
+
+@typing.final
+class WaveSize(google.protobuf.message.Message):
+    """How many devices have had their turn once the wave has."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: builtins.int
+    FRACTION_FIELD_NUMBER: builtins.int
+    devices: builtins.int
+    fraction: builtins.float
+    def __init__(
+        self,
+        *,
+        devices: builtins.int = ...,
+        fraction: builtins.float = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["devices", b"devices", "fraction", b"fraction", "size", b"size"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["devices", b"devices", "fraction", b"fraction", "size", b"size"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["size", b"size"]) -> typing.Literal["devices", "fraction"] | None: ...
+
+Global___WaveSize: typing_extensions.TypeAlias = WaveSize
 
 @typing.final
 class Deployment(google.protobuf.message.Message):
@@ -101,11 +207,17 @@ class Deployment(google.protobuf.message.Message):
     STATE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     UPDATED_AT_FIELD_NUMBER: builtins.int
+    WAVE_FIELD_NUMBER: builtins.int
+    EXCUSED_FIELD_NUMBER: builtins.int
     id: builtins.str
     device_id: builtins.str
     device: builtins.str
     state: fleetfit.v1.session_pb2.DeploymentState.ValueType
     reason: builtins.str
+    wave: builtins.int
+    """Its wave, from 1 on."""
+    excused: builtins.bool
+    """It failed and counts no more, because the rollout was resumed all the same."""
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
@@ -117,9 +229,11 @@ class Deployment(google.protobuf.message.Message):
         state: fleetfit.v1.session_pb2.DeploymentState.ValueType = ...,
         reason: builtins.str = ...,
         updated_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        wave: builtins.int = ...,
+        excused: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["updated_at", b"updated_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["device", b"device", "device_id", b"device_id", "id", b"id", "reason", b"reason", "state", b"state", "updated_at", b"updated_at"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["device", b"device", "device_id", b"device_id", "excused", b"excused", "id", b"id", "reason", b"reason", "state", b"state", "updated_at", b"updated_at", "wave", b"wave"]) -> None: ...
 
 Global___Deployment: typing_extensions.TypeAlias = Deployment
 
@@ -130,19 +244,24 @@ class CreateRolloutRequest(google.protobuf.message.Message):
     RELEASE_FIELD_NUMBER: builtins.int
     SELECTOR_FIELD_NUMBER: builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    PLAN_FIELD_NUMBER: builtins.int
     release: builtins.str
     """Id, or "name:version"."""
     selector: builtins.str
     """As in ListDevicesRequest; a bare name is that device. Empty is refused: "all" must be said."""
     idempotency_key: builtins.str
+    @property
+    def plan(self) -> Global___RolloutPlan: ...
     def __init__(
         self,
         *,
         release: builtins.str = ...,
         selector: builtins.str = ...,
         idempotency_key: builtins.str = ...,
+        plan: Global___RolloutPlan | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["idempotency_key", b"idempotency_key", "release", b"release", "selector", b"selector"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["plan", b"plan"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["idempotency_key", b"idempotency_key", "plan", b"plan", "release", b"release", "selector", b"selector"]) -> None: ...
 
 Global___CreateRolloutRequest: typing_extensions.TypeAlias = CreateRolloutRequest
 
@@ -252,3 +371,172 @@ class WatchRolloutResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
 
 Global___WatchRolloutResponse: typing_extensions.TypeAlias = WatchRolloutResponse
+
+@typing.final
+class PauseRolloutRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    rollout: builtins.str
+    def __init__(
+        self,
+        *,
+        rollout: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+
+Global___PauseRolloutRequest: typing_extensions.TypeAlias = PauseRolloutRequest
+
+@typing.final
+class PauseRolloutResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    @property
+    def rollout(self) -> Global___Rollout: ...
+    def __init__(
+        self,
+        *,
+        rollout: Global___Rollout | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["rollout", b"rollout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+
+Global___PauseRolloutResponse: typing_extensions.TypeAlias = PauseRolloutResponse
+
+@typing.final
+class ResumeRolloutRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    rollout: builtins.str
+    def __init__(
+        self,
+        *,
+        rollout: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+
+Global___ResumeRolloutRequest: typing_extensions.TypeAlias = ResumeRolloutRequest
+
+@typing.final
+class ResumeRolloutResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    @property
+    def rollout(self) -> Global___Rollout: ...
+    def __init__(
+        self,
+        *,
+        rollout: Global___Rollout | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["rollout", b"rollout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+
+Global___ResumeRolloutResponse: typing_extensions.TypeAlias = ResumeRolloutResponse
+
+@typing.final
+class AbortRolloutRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    rollout: builtins.str
+    def __init__(
+        self,
+        *,
+        rollout: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+
+Global___AbortRolloutRequest: typing_extensions.TypeAlias = AbortRolloutRequest
+
+@typing.final
+class AbortRolloutResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    @property
+    def rollout(self) -> Global___Rollout: ...
+    def __init__(
+        self,
+        *,
+        rollout: Global___Rollout | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["rollout", b"rollout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+
+Global___AbortRolloutResponse: typing_extensions.TypeAlias = AbortRolloutResponse
+
+@typing.final
+class RetryRolloutRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    rollout: builtins.str
+    idempotency_key: builtins.str
+    def __init__(
+        self,
+        *,
+        rollout: builtins.str = ...,
+        idempotency_key: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["idempotency_key", b"idempotency_key", "rollout", b"rollout"]) -> None: ...
+
+Global___RetryRolloutRequest: typing_extensions.TypeAlias = RetryRolloutRequest
+
+@typing.final
+class RetryRolloutResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    @property
+    def rollout(self) -> Global___Rollout:
+        """The new one."""
+
+    def __init__(
+        self,
+        *,
+        rollout: Global___Rollout | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["rollout", b"rollout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["rollout", b"rollout"]) -> None: ...
+
+Global___RetryRolloutResponse: typing_extensions.TypeAlias = RetryRolloutResponse
+
+@typing.final
+class RollBackRolloutRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    rollout: builtins.str
+    idempotency_key: builtins.str
+    def __init__(
+        self,
+        *,
+        rollout: builtins.str = ...,
+        idempotency_key: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["idempotency_key", b"idempotency_key", "rollout", b"rollout"]) -> None: ...
+
+Global___RollBackRolloutRequest: typing_extensions.TypeAlias = RollBackRolloutRequest
+
+@typing.final
+class RollBackRolloutResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROLLOUTS_FIELD_NUMBER: builtins.int
+    @property
+    def rollouts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Rollout]:
+        """The new ones, one for each release that devices go back to."""
+
+    def __init__(
+        self,
+        *,
+        rollouts: collections.abc.Iterable[Global___Rollout] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rollouts", b"rollouts"]) -> None: ...
+
+Global___RollBackRolloutResponse: typing_extensions.TypeAlias = RollBackRolloutResponse

@@ -54,6 +54,31 @@ class RolloutServiceStub(object):
                 request_serializer=fleetfit_dot_v1_dot_rollouts__pb2.WatchRolloutRequest.SerializeToString,
                 response_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.WatchRolloutResponse.FromString,
                 _registered_method=True)
+        self.PauseRollout = channel.unary_unary(
+                '/fleetfit.v1.RolloutService/PauseRollout',
+                request_serializer=fleetfit_dot_v1_dot_rollouts__pb2.PauseRolloutRequest.SerializeToString,
+                response_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.PauseRolloutResponse.FromString,
+                _registered_method=True)
+        self.ResumeRollout = channel.unary_unary(
+                '/fleetfit.v1.RolloutService/ResumeRollout',
+                request_serializer=fleetfit_dot_v1_dot_rollouts__pb2.ResumeRolloutRequest.SerializeToString,
+                response_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.ResumeRolloutResponse.FromString,
+                _registered_method=True)
+        self.AbortRollout = channel.unary_unary(
+                '/fleetfit.v1.RolloutService/AbortRollout',
+                request_serializer=fleetfit_dot_v1_dot_rollouts__pb2.AbortRolloutRequest.SerializeToString,
+                response_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.AbortRolloutResponse.FromString,
+                _registered_method=True)
+        self.RetryRollout = channel.unary_unary(
+                '/fleetfit.v1.RolloutService/RetryRollout',
+                request_serializer=fleetfit_dot_v1_dot_rollouts__pb2.RetryRolloutRequest.SerializeToString,
+                response_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.RetryRolloutResponse.FromString,
+                _registered_method=True)
+        self.RollBackRollout = channel.unary_unary(
+                '/fleetfit.v1.RolloutService/RollBackRollout',
+                request_serializer=fleetfit_dot_v1_dot_rollouts__pb2.RollBackRolloutRequest.SerializeToString,
+                response_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.RollBackRolloutResponse.FromString,
+                _registered_method=True)
 
 
 class RolloutServiceServicer(object):
@@ -87,6 +112,45 @@ class RolloutServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseRollout(self, request, context):
+        """Starts nothing more; devices that have begun finish. Caller: operator. May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRollout(self, request, context):
+        """Goes on after a pause. Where failures had caused it, they are excused and count no more. Caller: operator. May be
+        repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortRollout(self, request, context):
+        """Ends a rollout: devices that have not begun are left as they are, the others finish and are counted.
+        Caller: operator. May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryRollout(self, request, context):
+        """A new rollout of the same release to the devices that failed. Caller: operator. May be repeated with the same
+        idempotency key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackRollout(self, request, context):
+        """Ends a rollout, and takes the devices that run its release back to the ones that they ran before, signed anew under a
+        higher counter: one new rollout for each of these. Caller: operator. May be repeated with the same idempotency key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RolloutServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +173,31 @@ def add_RolloutServiceServicer_to_server(servicer, server):
                     servicer.WatchRollout,
                     request_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.WatchRolloutRequest.FromString,
                     response_serializer=fleetfit_dot_v1_dot_rollouts__pb2.WatchRolloutResponse.SerializeToString,
+            ),
+            'PauseRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseRollout,
+                    request_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.PauseRolloutRequest.FromString,
+                    response_serializer=fleetfit_dot_v1_dot_rollouts__pb2.PauseRolloutResponse.SerializeToString,
+            ),
+            'ResumeRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRollout,
+                    request_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.ResumeRolloutRequest.FromString,
+                    response_serializer=fleetfit_dot_v1_dot_rollouts__pb2.ResumeRolloutResponse.SerializeToString,
+            ),
+            'AbortRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortRollout,
+                    request_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.AbortRolloutRequest.FromString,
+                    response_serializer=fleetfit_dot_v1_dot_rollouts__pb2.AbortRolloutResponse.SerializeToString,
+            ),
+            'RetryRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryRollout,
+                    request_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.RetryRolloutRequest.FromString,
+                    response_serializer=fleetfit_dot_v1_dot_rollouts__pb2.RetryRolloutResponse.SerializeToString,
+            ),
+            'RollBackRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackRollout,
+                    request_deserializer=fleetfit_dot_v1_dot_rollouts__pb2.RollBackRolloutRequest.FromString,
+                    response_serializer=fleetfit_dot_v1_dot_rollouts__pb2.RollBackRolloutResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +308,141 @@ class RolloutService(object):
             '/fleetfit.v1.RolloutService/WatchRollout',
             fleetfit_dot_v1_dot_rollouts__pb2.WatchRolloutRequest.SerializeToString,
             fleetfit_dot_v1_dot_rollouts__pb2.WatchRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleetfit.v1.RolloutService/PauseRollout',
+            fleetfit_dot_v1_dot_rollouts__pb2.PauseRolloutRequest.SerializeToString,
+            fleetfit_dot_v1_dot_rollouts__pb2.PauseRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleetfit.v1.RolloutService/ResumeRollout',
+            fleetfit_dot_v1_dot_rollouts__pb2.ResumeRolloutRequest.SerializeToString,
+            fleetfit_dot_v1_dot_rollouts__pb2.ResumeRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleetfit.v1.RolloutService/AbortRollout',
+            fleetfit_dot_v1_dot_rollouts__pb2.AbortRolloutRequest.SerializeToString,
+            fleetfit_dot_v1_dot_rollouts__pb2.AbortRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleetfit.v1.RolloutService/RetryRollout',
+            fleetfit_dot_v1_dot_rollouts__pb2.RetryRolloutRequest.SerializeToString,
+            fleetfit_dot_v1_dot_rollouts__pb2.RetryRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleetfit.v1.RolloutService/RollBackRollout',
+            fleetfit_dot_v1_dot_rollouts__pb2.RollBackRolloutRequest.SerializeToString,
+            fleetfit_dot_v1_dot_rollouts__pb2.RollBackRolloutResponse.FromString,
             options,
             channel_credentials,
             insecure,

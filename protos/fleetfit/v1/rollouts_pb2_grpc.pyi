@@ -89,7 +89,87 @@ _RolloutServiceWatchRolloutType = typing_extensions.TypeVar(
     ],
 )
 
-class RolloutServiceStub(typing.Generic[_RolloutServiceCreateRolloutType, _RolloutServiceListRolloutsType, _RolloutServiceGetRolloutType, _RolloutServiceWatchRolloutType]):
+_RolloutServicePauseRolloutType = typing_extensions.TypeVar(
+    '_RolloutServicePauseRolloutType',
+    grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.PauseRolloutRequest,
+        fleetfit.v1.rollouts_pb2.PauseRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.PauseRolloutRequest,
+        fleetfit.v1.rollouts_pb2.PauseRolloutResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.PauseRolloutRequest,
+        fleetfit.v1.rollouts_pb2.PauseRolloutResponse,
+    ],
+)
+
+_RolloutServiceResumeRolloutType = typing_extensions.TypeVar(
+    '_RolloutServiceResumeRolloutType',
+    grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.ResumeRolloutRequest,
+        fleetfit.v1.rollouts_pb2.ResumeRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.ResumeRolloutRequest,
+        fleetfit.v1.rollouts_pb2.ResumeRolloutResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.ResumeRolloutRequest,
+        fleetfit.v1.rollouts_pb2.ResumeRolloutResponse,
+    ],
+)
+
+_RolloutServiceAbortRolloutType = typing_extensions.TypeVar(
+    '_RolloutServiceAbortRolloutType',
+    grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.AbortRolloutRequest,
+        fleetfit.v1.rollouts_pb2.AbortRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.AbortRolloutRequest,
+        fleetfit.v1.rollouts_pb2.AbortRolloutResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.AbortRolloutRequest,
+        fleetfit.v1.rollouts_pb2.AbortRolloutResponse,
+    ],
+)
+
+_RolloutServiceRetryRolloutType = typing_extensions.TypeVar(
+    '_RolloutServiceRetryRolloutType',
+    grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.RetryRolloutRequest,
+        fleetfit.v1.rollouts_pb2.RetryRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.RetryRolloutRequest,
+        fleetfit.v1.rollouts_pb2.RetryRolloutResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.RetryRolloutRequest,
+        fleetfit.v1.rollouts_pb2.RetryRolloutResponse,
+    ],
+)
+
+_RolloutServiceRollBackRolloutType = typing_extensions.TypeVar(
+    '_RolloutServiceRollBackRolloutType',
+    grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.RollBackRolloutRequest,
+        fleetfit.v1.rollouts_pb2.RollBackRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.RollBackRolloutRequest,
+        fleetfit.v1.rollouts_pb2.RollBackRolloutResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.RollBackRolloutRequest,
+        fleetfit.v1.rollouts_pb2.RollBackRolloutResponse,
+    ],
+)
+
+class RolloutServiceStub(typing.Generic[_RolloutServiceCreateRolloutType, _RolloutServiceListRolloutsType, _RolloutServiceGetRolloutType, _RolloutServiceWatchRolloutType, _RolloutServicePauseRolloutType, _RolloutServiceResumeRolloutType, _RolloutServiceAbortRolloutType, _RolloutServiceRetryRolloutType, _RolloutServiceRollBackRolloutType]):
     @typing.overload
     def __init__(self: RolloutServiceStub[
         grpc.UnaryUnaryMultiCallable[
@@ -107,6 +187,26 @@ class RolloutServiceStub(typing.Generic[_RolloutServiceCreateRolloutType, _Rollo
         grpc.UnaryStreamMultiCallable[
             fleetfit.v1.rollouts_pb2.WatchRolloutRequest,
             fleetfit.v1.rollouts_pb2.WatchRolloutResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.PauseRolloutRequest,
+            fleetfit.v1.rollouts_pb2.PauseRolloutResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.ResumeRolloutRequest,
+            fleetfit.v1.rollouts_pb2.ResumeRolloutResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.AbortRolloutRequest,
+            fleetfit.v1.rollouts_pb2.AbortRolloutResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.RetryRolloutRequest,
+            fleetfit.v1.rollouts_pb2.RetryRolloutResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.RollBackRolloutRequest,
+            fleetfit.v1.rollouts_pb2.RollBackRolloutResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -128,6 +228,26 @@ class RolloutServiceStub(typing.Generic[_RolloutServiceCreateRolloutType, _Rollo
             fleetfit.v1.rollouts_pb2.WatchRolloutRequest,
             fleetfit.v1.rollouts_pb2.WatchRolloutResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.PauseRolloutRequest,
+            fleetfit.v1.rollouts_pb2.PauseRolloutResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.ResumeRolloutRequest,
+            fleetfit.v1.rollouts_pb2.ResumeRolloutResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.AbortRolloutRequest,
+            fleetfit.v1.rollouts_pb2.AbortRolloutResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.RetryRolloutRequest,
+            fleetfit.v1.rollouts_pb2.RetryRolloutResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            fleetfit.v1.rollouts_pb2.RollBackRolloutRequest,
+            fleetfit.v1.rollouts_pb2.RollBackRolloutResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateRollout: _RolloutServiceCreateRolloutType
@@ -141,6 +261,29 @@ class RolloutServiceStub(typing.Generic[_RolloutServiceCreateRolloutType, _Rollo
 
     WatchRollout: _RolloutServiceWatchRolloutType
     """The rollout, again whenever something changed, until it has ended. Caller: viewer. May be repeated."""
+
+    PauseRollout: _RolloutServicePauseRolloutType
+    """Starts nothing more; devices that have begun finish. Caller: operator. May be repeated."""
+
+    ResumeRollout: _RolloutServiceResumeRolloutType
+    """Goes on after a pause. Where failures had caused it, they are excused and count no more. Caller: operator. May be
+    repeated.
+    """
+
+    AbortRollout: _RolloutServiceAbortRolloutType
+    """Ends a rollout: devices that have not begun are left as they are, the others finish and are counted.
+    Caller: operator. May be repeated.
+    """
+
+    RetryRollout: _RolloutServiceRetryRolloutType
+    """A new rollout of the same release to the devices that failed. Caller: operator. May be repeated with the same
+    idempotency key.
+    """
+
+    RollBackRollout: _RolloutServiceRollBackRolloutType
+    """Ends a rollout, and takes the devices that run its release back to the ones that they ran before, signed anew under a
+    higher counter: one new rollout for each of these. Caller: operator. May be repeated with the same idempotency key.
+    """
 
 RolloutServiceAsyncStub: typing_extensions.TypeAlias = RolloutServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -158,6 +301,26 @@ RolloutServiceAsyncStub: typing_extensions.TypeAlias = RolloutServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         fleetfit.v1.rollouts_pb2.WatchRolloutRequest,
         fleetfit.v1.rollouts_pb2.WatchRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.PauseRolloutRequest,
+        fleetfit.v1.rollouts_pb2.PauseRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.ResumeRolloutRequest,
+        fleetfit.v1.rollouts_pb2.ResumeRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.AbortRolloutRequest,
+        fleetfit.v1.rollouts_pb2.AbortRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.RetryRolloutRequest,
+        fleetfit.v1.rollouts_pb2.RetryRolloutResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        fleetfit.v1.rollouts_pb2.RollBackRolloutRequest,
+        fleetfit.v1.rollouts_pb2.RollBackRolloutResponse,
     ],
 ]
 
@@ -193,5 +356,53 @@ class RolloutServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[fleetfit.v1.rollouts_pb2.WatchRolloutResponse], collections.abc.AsyncIterator[fleetfit.v1.rollouts_pb2.WatchRolloutResponse]]:
         """The rollout, again whenever something changed, until it has ended. Caller: viewer. May be repeated."""
+
+    @abc.abstractmethod
+    def PauseRollout(
+        self,
+        request: fleetfit.v1.rollouts_pb2.PauseRolloutRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[fleetfit.v1.rollouts_pb2.PauseRolloutResponse, collections.abc.Awaitable[fleetfit.v1.rollouts_pb2.PauseRolloutResponse]]:
+        """Starts nothing more; devices that have begun finish. Caller: operator. May be repeated."""
+
+    @abc.abstractmethod
+    def ResumeRollout(
+        self,
+        request: fleetfit.v1.rollouts_pb2.ResumeRolloutRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[fleetfit.v1.rollouts_pb2.ResumeRolloutResponse, collections.abc.Awaitable[fleetfit.v1.rollouts_pb2.ResumeRolloutResponse]]:
+        """Goes on after a pause. Where failures had caused it, they are excused and count no more. Caller: operator. May be
+        repeated.
+        """
+
+    @abc.abstractmethod
+    def AbortRollout(
+        self,
+        request: fleetfit.v1.rollouts_pb2.AbortRolloutRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[fleetfit.v1.rollouts_pb2.AbortRolloutResponse, collections.abc.Awaitable[fleetfit.v1.rollouts_pb2.AbortRolloutResponse]]:
+        """Ends a rollout: devices that have not begun are left as they are, the others finish and are counted.
+        Caller: operator. May be repeated.
+        """
+
+    @abc.abstractmethod
+    def RetryRollout(
+        self,
+        request: fleetfit.v1.rollouts_pb2.RetryRolloutRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[fleetfit.v1.rollouts_pb2.RetryRolloutResponse, collections.abc.Awaitable[fleetfit.v1.rollouts_pb2.RetryRolloutResponse]]:
+        """A new rollout of the same release to the devices that failed. Caller: operator. May be repeated with the same
+        idempotency key.
+        """
+
+    @abc.abstractmethod
+    def RollBackRollout(
+        self,
+        request: fleetfit.v1.rollouts_pb2.RollBackRolloutRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[fleetfit.v1.rollouts_pb2.RollBackRolloutResponse, collections.abc.Awaitable[fleetfit.v1.rollouts_pb2.RollBackRolloutResponse]]:
+        """Ends a rollout, and takes the devices that run its release back to the ones that they ran before, signed anew under a
+        higher counter: one new rollout for each of these. Caller: operator. May be repeated with the same idempotency key.
+        """
 
 def add_RolloutServiceServicer_to_server(servicer: RolloutServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -43,6 +43,13 @@ class _DeploymentStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     DEPLOYMENT_STATE_ROLLED_BACK: _DeploymentState.ValueType  # 9
     DEPLOYMENT_STATE_SUPERSEDED: _DeploymentState.ValueType  # 10
     """A newer release took its place before it was active."""
+    DEPLOYMENT_STATE_REMOVED: _DeploymentState.ValueType  # 11
+    """The device was removed from the fleet. The orchestrator's word; a device never reports it."""
+    DEPLOYMENT_STATE_WAITING: _DeploymentState.ValueType  # 12
+    """Its turn in the rollout has not come. The orchestrator's word, as are the next two."""
+    DEPLOYMENT_STATE_SKIPPED_OFFLINE: _DeploymentState.ValueType  # 13
+    """It was offline past the rollout's deadline, and is not waited for."""
+    DEPLOYMENT_STATE_ABORTED: _DeploymentState.ValueType  # 14
 
 class DeploymentState(_DeploymentState, metaclass=_DeploymentStateEnumTypeWrapper): ...
 
@@ -60,6 +67,13 @@ DEPLOYMENT_STATE_FAILED: DeploymentState.ValueType  # 8
 DEPLOYMENT_STATE_ROLLED_BACK: DeploymentState.ValueType  # 9
 DEPLOYMENT_STATE_SUPERSEDED: DeploymentState.ValueType  # 10
 """A newer release took its place before it was active."""
+DEPLOYMENT_STATE_REMOVED: DeploymentState.ValueType  # 11
+"""The device was removed from the fleet. The orchestrator's word; a device never reports it."""
+DEPLOYMENT_STATE_WAITING: DeploymentState.ValueType  # 12
+"""Its turn in the rollout has not come. The orchestrator's word, as are the next two."""
+DEPLOYMENT_STATE_SKIPPED_OFFLINE: DeploymentState.ValueType  # 13
+"""It was offline past the rollout's deadline, and is not waited for."""
+DEPLOYMENT_STATE_ABORTED: DeploymentState.ValueType  # 14
 Global___DeploymentState: typing_extensions.TypeAlias = DeploymentState
 
 @typing.final

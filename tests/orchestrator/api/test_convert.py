@@ -24,7 +24,7 @@ from orchestrator.api.convert.devices import (
 from orchestrator.api.convert.join_tokens import join_token_to_proto
 from orchestrator.api.convert.measurements import measurement_from_proto, measurement_to_proto, request_to_proto
 from orchestrator.api.convert.releases import release_to_proto
-from orchestrator.api.convert.rollouts import report_from_proto, rollout_to_proto
+from orchestrator.api.convert.rollouts import plan_from_proto, report_from_proto, rollout_to_proto
 from orchestrator.api.convert.scalars import enum_member, enum_number, identifiers, moment, time_delta
 from orchestrator.api.convert.searches import search_to_proto, trial_to_proto
 from orchestrator.errors import InvalidInputError
@@ -41,6 +41,7 @@ from orchestrator.fleet.measurement import (
     Outcome,
     Quality,
 )
+from orchestrator.rollouts.plan import Plan, WaveSize
 from orchestrator.rollouts.rollout import DeploymentState, RolloutState
 from orchestrator.search.budget import Budgets, Verdict
 from orchestrator.search.search import SearchState
@@ -312,6 +313,7 @@ def test_the_client_reads_a_rollout_as_it_is(state: RolloutState) -> None:
     assert (read.id, read.release_id, read.release, read.state) == (rollout.id, release.id, release.title, state)
     assert (read.reason, read.finished_at) == ("why", release.created_at)
     assert [each.state for each in read.deployments] == list(DeploymentState)
+    assert (read.plan, read.wave) == (rollout.plan, 1)
     # A device that was removed is shown by its id.
     assert [each.device for each in read.deployments][:2] == ["pi-4b", deployments[1].device_id]
 
@@ -415,3 +417,39 @@ def test_very_long_lists_of_facts_are_cut() -> None:
     )
     facts = facts_from_proto(message)
     assert (len(facts.instruction_sets), len(facts.runtimes)) == (256, 64)
+
+
+def test_a_plan_arrives_as_the_client_has_it() -> None:
+    waves = (WaveSize(devices=1), WaveSize(fraction=0.1), WaveSize(fraction=1.0))
+    plan = Plan(
+        waves=waves,
+        success_fraction=0.9,
+        error_fraction=0.2,
+        minimum_sample=3,
+        soak_s=60.5,
+        max_parallel=7,
+        offline_deadline_s=3600.0,
+        open=True,
+        seed=5,
+    )
+    assert plan_from_proto(client.plan_message(plan)) == plan
+    rollout = a_rollout(a_release(), plan=plan, wave=2)
+    read = client.rollout(rollout_to_proto(rollout, release=a_release(), deployments=[], device_names={}))
+    assert (read.plan, read.wave) == (plan, 3)
+    # Whoever says nothing gets the plain plan, with a seed of its own.
+    assert replace(plan_from_proto(rollouts_pb2.RolloutPlan()), seed=0) == Plan()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        rollouts_pb2.RolloutPlan(success_fraction=float("nan")),
+        rollouts_pb2.RolloutPlan(waves=[rollouts_pb2.WaveSize(fraction=float("inf"))]),
+        rollouts_pb2.RolloutPlan(waves=[rollouts_pb2.WaveSize()]),
+        rollouts_pb2.RolloutPlan(minimum_sample=0),
+        rollouts_pb2.RolloutPlan(soak={"seconds": -5}),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(message: rollouts_pb2.RolloutPlan) -> None:
+    with pytest.raises(InvalidInputError):
+        plan_from_proto(message)

@@ -12,6 +12,8 @@ import numpy
 import pytest
 from fleetfit.v1 import (
     delivery_pb2,
+    devices_pb2,
+    devices_pb2_grpc,
     releases_pb2,
     releases_pb2_grpc,
     rollouts_pb2,
@@ -46,7 +48,7 @@ async def _refusal(call: Any) -> grpc.aio.AioRpcError:
     return caught.value
 
 
-async def _ended_search(server: LiveServer) -> Search:
+async def _ended_search(server: LiveServer, model: bytes = b"a model") -> Search:
     """A search with a winner, whose artifact and golden file are in the blob store."""
     golden = io.BytesIO()
     numpy.savez(golden, input_0=numpy.zeros((1, 4), "float32"), output_0=numpy.zeros((1, 2), "float32"))
@@ -56,11 +58,11 @@ async def _ended_search(server: LiveServer) -> Search:
         search,
         number=1,
         state=TrialState.FEASIBLE,
-        artifact_sha256=blobs.put(b"a model"),
+        artifact_sha256=blobs.put(model),
         golden_sha256=blobs.put(golden.getvalue()),
         golden_tolerance=0.001,
         format="onnx",
-        size_bytes=7,
+        size_bytes=len(model),
         accuracy=0.97,
     )
     search = replace(search, best_trial_id=winner.id)
@@ -73,9 +75,10 @@ async def _ended_search(server: LiveServer) -> Search:
     return search
 
 
-async def _release(server: LiveServer) -> releases_pb2.Release:
-    search = await _ended_search(server)
-    response = await _releases(server, "CreateRelease", releases_pb2.CreateReleaseRequest(search=search.name))
+async def _release(server: LiveServer, name: str = "", model: bytes = b"a model") -> releases_pb2.Release:
+    search = await _ended_search(server, model)
+    request = releases_pb2.CreateReleaseRequest(search=search.name, name=name)
+    response = await _releases(server, "CreateRelease", request)
     release: releases_pb2.Release = response.release
     return release
 
@@ -228,6 +231,74 @@ def test_a_refusal_is_shown_with_its_reason(server: LiveServer) -> None:
             last = [message.rollout async for message in messages][-1]
         assert last.state == rollouts_pb2.ROLLOUT_STATE_FAILED
         assert [deployment.reason for deployment in last.deployments] == ["the hash is another one"]
+
+    server.run(scenario())
+
+
+def test_a_watch_ends_when_the_device_is_removed(server: LiveServer) -> None:
+    async def scenario() -> None:
+        await server.join("leaves")
+        release = await _release(server)
+        rollout = await _rollout(server, release.id, "leaves")
+        async with server.channel() as channel:
+            stub = rollouts_pb2_grpc.RolloutServiceStub(channel)
+            request = rollouts_pb2.WatchRolloutRequest(rollout=rollout.id)
+            messages = aiter(stub.WatchRollout(request, **await server.as_role(Role.VIEWER)))
+            assert (await anext(messages)).rollout.state == rollouts_pb2.ROLLOUT_STATE_RUNNING
+            devices = devices_pb2_grpc.DeviceServiceStub(channel)
+            removal = devices_pb2.RemoveDeviceRequest(device="leaves")
+            await devices.RemoveDevice(removal, **await server.as_role(Role.OPERATOR))
+            last = [message.rollout async for message in messages][-1]
+        assert last.state == rollouts_pb2.ROLLOUT_STATE_FAILED
+        assert [each.state for each in last.deployments] == [session_pb2.DEPLOYMENT_STATE_REMOVED]
+
+    server.run(scenario())
+
+
+def test_r9_a_fleet_goes_back_to_what_it_ran_under_a_higher_counter(server: LiveServer) -> None:
+    async def scenario() -> None:
+        device = await server.join("goes-back")
+        first, second = [await _release(server, "spotter", model) for model in (b"older", b"newer")]
+        async with device.connect() as side:
+            for release in (first, second):
+                rollout = await _rollout(server, release.id, "goes-back")
+                desired = (await side.hear("desired_release")).desired_release
+                await _tell(side, _report(desired.deployment_id, "ACTIVE", release))
+            request = rollouts_pb2.RollBackRolloutRequest(rollout=rollout.id, idempotency_key="back")
+            (back,) = (await _rollouts(server, "RollBackRollout", request)).rollouts
+            desired = (await side.hear("desired_release")).desired_release
+            again = releases_pb2.GetReleaseRequest(release=back.release_id)
+            release = (await _releases(server, "GetRelease", again)).release
+            assert (release.artifact_sha256, release.counter) == (first.artifact_sha256, second.counter + 1)
+            assert desired.manifest_sha256 == release.manifest_sha256
+            proven = (await _proven_targets(device))[desired.manifest_path]
+            assert proven["hashes"]["sha256"] == release.manifest_sha256
+            await _tell(side, _report(desired.deployment_id, "ACTIVE", release))
+        assert (await _state(server, back.id))[0] == rollouts_pb2.ROLLOUT_STATE_SUCCEEDED
+
+    server.run(scenario())
+
+
+def test_a_rollout_in_waves_is_paused_resumed_and_aborted(server: LiveServer) -> None:
+    async def scenario() -> None:
+        for name in ("first-in-waves", "second-in-waves"):
+            await server.join(name, fleet="waves")
+        release = await _release(server)
+        waves = [rollouts_pb2.WaveSize(devices=1), rollouts_pb2.WaveSize(fraction=1.0)]
+        create = rollouts_pb2.CreateRolloutRequest(
+            release=release.id, selector="fleet=waves", plan=rollouts_pb2.RolloutPlan(waves=waves)
+        )
+        rollout = (await _rollouts(server, "CreateRollout", create)).rollout
+        assert sorted(each.state for each in rollout.deployments) == [
+            session_pb2.DEPLOYMENT_STATE_PENDING,
+            session_pb2.DEPLOYMENT_STATE_WAITING,
+        ]
+        for verb, state in (("Pause", "PAUSED"), ("Resume", "RUNNING"), ("Abort", "ABORTED")):
+            request = getattr(rollouts_pb2, f"{verb}RolloutRequest")(rollout=rollout.id)
+            changed = (await _rollouts(server, f"{verb}Rollout", request)).rollout
+            assert changed.state == rollouts_pb2.RolloutState.Value(f"ROLLOUT_STATE_{state}")
+        retry = rollouts_pb2.RetryRolloutRequest(rollout=rollout.id)
+        assert reason_of(await _refusal(_rollouts(server, "RetryRollout", retry))) == "NOTHING_TO_RETRY"
 
     server.run(scenario())
 

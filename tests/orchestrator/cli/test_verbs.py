@@ -415,6 +415,56 @@ def test_a_rollout_is_created_from_a_release(fleetfit, server):
     assert (request.release, request.selector) == ("digits:1", "my-pi")
 
 
+def test_a_rollout_in_waves_is_asked_for_as_it_was_written(fleetfit, server):
+    deliver(server, rollouts_pb2.ROLLOUT_STATE_SUCCEEDED, session_pb2.DEPLOYMENT_STATE_ACTIVE)
+    plan = ["--waves", "1,10%,100%", "--success", "90%", "--errors", "0.2", "--min-sample", "3", "--soak", "1h"]
+    more = ["--max-parallel", "5", "--deadline", "2h", "--open", "--seed", "7"]
+    assert fleetfit("rollout", "create", "digits:1", "--device", "all", *plan, *more).code == 0
+    asked = server.script.received["CreateRollout"][0].plan
+    assert [(size.devices, size.fraction) for size in asked.waves] == [(1, 0), (0, 0.1), (0, 1)]
+    assert (asked.success_fraction, asked.error_fraction, asked.minimum_sample) == (0.9, 0.2, 3)
+    assert (asked.soak.seconds, asked.offline_deadline.seconds) == (3600, 7200)
+    assert (asked.max_parallel, asked.open, asked.seed) == (5, True, 7)
+
+
+def test_a_push_asks_for_no_waves_unless_it_is_told_to(fleetfit, server):
+    deliver(server, rollouts_pb2.ROLLOUT_STATE_SUCCEEDED, session_pb2.DEPLOYMENT_STATE_ACTIVE)
+    assert fleetfit("push", "digits", "--device", "my-pi").code == 0
+    assert fleetfit("push", "digits", "--device", "my-pi", "--waves", "1,100%").code == 0
+    plain, in_waves = server.script.received["CreateRollout"]
+    assert not plain.HasField("plan")
+    assert len(in_waves.plan.waves) == 2
+
+
+@pytest.mark.parametrize("waves", ["1,50%", "none", "0,100%"])
+def test_waves_that_make_no_sense_are_refused_before_anything_is_asked(fleetfit, server, waves):
+    finished = fleetfit("push", "digits", "--device", "my-pi", "--waves", waves)
+    assert finished.code == 2
+    assert "100%" in finished.err
+    assert "CreateRelease" not in server.script.received
+
+
+def test_a_paused_rollout_ends_the_watch_with_9_and_says_what_to_do(fleetfit, server):
+    deliver(server, rollouts_pb2.ROLLOUT_STATE_PAUSED, session_pb2.DEPLOYMENT_STATE_FAILED)
+    finished = fleetfit("rollout", "watch", "ro-1")
+    assert finished.code == 9
+    assert "is paused" in finished.err
+    assert "fleetfit rollout resume ro-1" in finished.err
+
+
+@pytest.mark.parametrize(("verb", "method"), [
+    ("pause", "PauseRollout"), ("resume", "ResumeRollout"), ("abort", "AbortRollout"), ("retry", "RetryRollout"),
+    ("rollback", "RollBackRollout"),
+])  # fmt: skip
+def test_a_rollout_is_steered(fleetfit, server, verb, method):
+    deliver(server, rollouts_pb2.ROLLOUT_STATE_RUNNING, session_pb2.DEPLOYMENT_STATE_PENDING)
+    finished = fleetfit("rollout", verb, "ro-1")
+    assert finished.code == 0
+    assert "ro-1" in finished.out
+    assert server.script.received[method][0].rollout == "ro-1"
+    assert json.loads(fleetfit("rollout", verb, "ro-1", "--json").out)
+
+
 def test_aliases_of_other_tools_are_understood(fleetfit, server):
     assert fleetfit("devices", "ls").out == fleetfit("device", "list").out
     assert fleetfit("device", "describe", "my-pi").code == 0

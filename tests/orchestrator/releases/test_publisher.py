@@ -320,3 +320,22 @@ def test_signatures_are_kept_fresh_for_as_long_as_it_runs(house, monkeypatch, ca
 
     asyncio.run(live())
     assert house.proven(release)
+
+
+def test_a_release_is_signed_again_under_a_higher_counter_for_the_way_back(house):
+    first = house.publish(version="1.0")
+    second = house.publish(house.trial(2, b"another"), version="1.1")
+    again = asyncio.run(house.publisher.republish(first))
+    assert (again.version, again.counter) == ("1.0-again-2", second.counter + 1)
+    assert (again.artifact_sha256, again.trial_id) == (first.artifact_sha256, first.trial_id)
+    manifest = json.loads(again.manifest_json)
+    assert {**manifest, "counter": 1, "version": "1.0"} == json.loads(first.manifest_json)
+    assert house.proven(again) is not None
+    # Asked again, it is there already.
+    assert asyncio.run(house.publisher.republish(first)) == again
+    assert len(house.releases()) == 3
+
+
+def test_what_is_the_newest_already_needs_no_other_signature(house):
+    first = house.publish()
+    assert asyncio.run(house.publisher.republish(first)) == first

@@ -1,120 +1,15 @@
 import asyncio
-import hashlib
 import random
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from orchestrator.errors import ConflictError, InvalidInputError, NotFoundError, PermissionDeniedError
 from orchestrator.events import Events
-from orchestrator.fleet.device import ActiveRelease, Device, DeviceFacts
-from orchestrator.releases.release import Release
 from orchestrator.rollouts.controller import RolloutController
 from orchestrator.rollouts.rollout import DeploymentState, RolloutState
-from orchestrator.storage.database import Database
-from tests.fakes.release_server import NOON, Clock
-
-
-class RecordedEvents(Events):
-    def __init__(self):
-        super().__init__()
-        self.published = []
-
-    def publish(self, topic):
-        self.published.append(topic)
-        super().publish(topic)
-
-
-class Fleet:
-    """A controller on a real database, and devices that say what a test wants."""
-
-    def __init__(self, folder):
-        self.clock = Clock()
-        self.events = RecordedEvents()
-        self.database = Database.open(f"sqlite:///{folder / 'fleetfit.db'}")
-        self.controller = RolloutController(database=self.database, events=self.events, clock=self.clock)
-        self.devices = [self.device(number) for number in range(3)]
-        self.reports = 0
-
-    def run(self, work):
-        return asyncio.run(work)
-
-    def read(self, work):
-        return asyncio.run(self.database.run(work))
-
-    def device(self, number):
-        device = Device(
-            id=f"device-{number}",
-            name=f"pi-{number}",
-            facts=DeviceFacts(hostname="pi", architecture="aarch64"),
-            key_fingerprint=f"key-{number}",
-            certificate_expires_at=NOON + timedelta(days=30),
-            enrolled_at=NOON,
-        )
-        self.read(lambda tx: tx.devices.add(device))
-        return device
-
-    def release(self, version="1"):
-        release = Release(
-            id=f"release-{version}",
-            name="digits",
-            version=version,
-            counter=int(version),
-            manifest_path=f"digits/{version}.json",
-            manifest_sha256=hashlib.sha256(version.encode()).hexdigest(),
-            manifest_json="{}",
-            artifact_sha256="d" * 64,
-            artifact_size_bytes=1000,
-            artifact_format="onnx",
-            search_id="search",
-            trial_id="trial",
-            created_at=NOON,
-        )
-        self.read(lambda tx: tx.releases.add(release))
-        return release
-
-    def create(self, release, *, devices=None, selector="all", key=""):
-        chosen = self.devices if devices is None else devices
-        return self.run(self.controller.create(release=release, devices=chosen, selector=selector, idempotency_key=key))
-
-    def desired(self, device):
-        return self.run(self.controller.desired(device.id))
-
-    def report(self, device, deployment, state, *, report_id=None, reason="", active=None):
-        self.reports += 1
-        self.run(
-            self.controller.report(
-                device_id=device.id,
-                report_id=report_id or f"report-{self.reports}",
-                deployment_id=deployment.id,
-                state=state,
-                reason=reason,
-                active_release=active,
-                reported_at=self.clock(),
-            )
-        )
-
-    def activate(self, device, deployment, release):
-        self.report(device, deployment, DeploymentState.ACTIVE, active=serving(release))
-
-    def rollout(self, rollout):
-        return self.read(lambda tx: tx.rollouts.get(rollout.id))
-
-    def deployments(self, rollout):
-        """The deployments of a rollout by device."""
-        return {found.device_id: found for found in self.read(lambda tx: tx.deployments.list(rollout.id))}
-
-
-def serving(release):
-    return ActiveRelease(manifest_sha256=release.manifest_sha256, name=release.name, version=release.version)
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    fleet = Fleet(tmp_path)
-    yield fleet
-    fleet.database.close()
+from tests.fakes.release_server import NOON
+from tests.orchestrator.rollouts.fleets import serving
 
 
 def test_each_device_is_asked_for_the_release_and_told_of_it(fleet):
@@ -245,12 +140,13 @@ def test_a_report_that_comes_too_late_is_kept_and_moves_nothing(fleet):
     rollout = fleet.create(release, devices=[device])
     deployment = fleet.deployments(rollout)[device.id]
     fleet.activate(device, deployment, release)
-    for state in DeploymentState:
+    others = [state for state in DeploymentState if state is not DeploymentState.ROLLED_BACK]
+    for state in others:
         fleet.report(device, deployment, state, reason="late")
     assert fleet.deployments(rollout)[device.id].state is DeploymentState.ACTIVE
     assert fleet.rollout(rollout).state is RolloutState.SUCCEEDED
     assert fleet.read(lambda tx: tx.devices.get(device.id)).active_release == serving(release)
-    assert len(fleet.read(lambda tx: tx.deployment_reports.list(deployment.id))) == 11
+    assert len(fleet.read(lambda tx: tx.deployment_reports.list(deployment.id))) == 1 + len(others)
 
 
 def test_reports_in_any_order_lead_to_the_same_end(fleet):
@@ -392,4 +288,34 @@ def test_reports_of_many_devices_at_once_end_the_rollout_once(fleet):
         )
 
     fleet.run(all_at_once())
+    assert fleet.rollout(rollout).state is RolloutState.SUCCEEDED
+
+
+def test_r5_a_removed_device_is_waited_for_no_more(fleet):
+    release = fleet.release()
+    rollout = fleet.create(release)
+    deployments = fleet.deployments(rollout)
+    for device in fleet.devices[:2]:
+        fleet.activate(device, deployments[device.id], release)
+    assert fleet.rollout(rollout).state is RolloutState.RUNNING
+    fleet.remove(fleet.devices[2])
+    ended = fleet.rollout(rollout)
+    assert ended.state is RolloutState.SUCCEEDED
+    assert ended.reason == "2 active, 1 removed: device pi-2 was removed from the fleet"
+
+
+def test_r5_a_rollout_whose_only_device_was_removed_ends_and_has_delivered_nothing(fleet):
+    rollout = fleet.create(fleet.release(), devices=fleet.devices[:1])
+    fleet.remove(fleet.devices[0])
+    ended = fleet.rollout(rollout)
+    assert (ended.state, ended.finished_at) == (RolloutState.FAILED, fleet.clock())
+    assert ended.reason == "1 removed: device pi-0 was removed from the fleet"
+
+
+def test_what_a_device_had_finished_before_it_was_removed_stays(fleet):
+    release = fleet.release()
+    rollout = fleet.create(release, devices=fleet.devices[:1])
+    fleet.activate(fleet.devices[0], fleet.deployments(rollout)["device-0"], release)
+    fleet.remove(fleet.devices[0])
+    assert fleet.deployments(rollout)["device-0"].state is DeploymentState.ACTIVE
     assert fleet.rollout(rollout).state is RolloutState.SUCCEEDED

@@ -53,7 +53,9 @@ def fill(tx: Transaction) -> None:
     tx.releases.add(release)
     rollout = records.a_rollout(release, finished_at=NOW)
     tx.rollouts.add(rollout)
-    deployment = records.a_deployment(rollout, device_id=device.id)
+    deployment = records.a_deployment(
+        rollout, device_id=device.id, started_at=NOW, excused=True, previous_manifest_sha256="e" * 64
+    )
     tx.deployments.add(deployment)
     tx.deployment_reports.add_once("report", deployment.id, DeploymentState.ACTIVE, "", NOW)
 

@@ -37,13 +37,17 @@ CREATE TABLE deployments (
 	device_id TEXT NOT NULL, 
 	state TEXT NOT NULL, 
 	updated_at DATETIME NOT NULL, 
+	wave BIGINT NOT NULL, 
+	started_at DATETIME, 
+	excused BOOLEAN NOT NULL, 
+	previous_manifest_sha256 TEXT NOT NULL, 
 	reason TEXT NOT NULL, 
 	CONSTRAINT pk_deployments PRIMARY KEY (position), 
 	CONSTRAINT fk_deployments_rollout_id_rollouts FOREIGN KEY(rollout_id) REFERENCES rollouts (id) ON DELETE CASCADE, 
 	CONSTRAINT uq_deployments_id UNIQUE (id), 
 	CONSTRAINT uq_deployments_rollout_id_device_id UNIQUE (rollout_id, device_id)
 );
-INSERT INTO "deployments" VALUES(1,'deployment-17','rollout-16','device-1','pending','2026-11-24 12:30:15.123456','');
+INSERT INTO "deployments" VALUES(1,'deployment-17','rollout-16','device-1','pending','2026-11-24 12:30:15.123456',0,'2026-11-24 12:30:15.123456',1,'eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee','');
 CREATE TABLE devices (
 	position INTEGER NOT NULL, 
 	id TEXT NOT NULL, 
@@ -152,6 +156,8 @@ CREATE TABLE rollouts (
 	selector TEXT NOT NULL, 
 	state TEXT NOT NULL, 
 	created_at DATETIME NOT NULL, 
+	"plan" JSON NOT NULL, 
+	wave BIGINT NOT NULL, 
 	idempotency_key TEXT NOT NULL, 
 	reason TEXT NOT NULL, 
 	finished_at DATETIME, 
@@ -159,7 +165,7 @@ CREATE TABLE rollouts (
 	CONSTRAINT fk_rollouts_release_id_releases FOREIGN KEY(release_id) REFERENCES releases (id), 
 	CONSTRAINT uq_rollouts_id UNIQUE (id)
 );
-INSERT INTO "rollouts" VALUES(1,'rollout-16','release-14','all','running','2026-11-24 12:30:15.123456','','','2026-11-24 12:30:15.123456');
+INSERT INTO "rollouts" VALUES(1,'rollout-16','release-14','all','running','2026-11-24 12:30:15.123456','{"waves": [{"devices": 0, "fraction": 1.0}], "success_fraction": 1.0, "error_fraction": 0.5, "minimum_sample": 1, "soak_s": 0.0, "max_parallel": 0, "offline_deadline_s": null, "open": false, "seed": 0}',0,'','','2026-11-24 12:30:15.123456');
 CREATE TABLE searches (
 	position INTEGER NOT NULL, 
 	id TEXT NOT NULL, 
