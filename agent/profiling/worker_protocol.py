@@ -105,6 +105,16 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How often a latency fell into each bin, the first of which begins at ``lower_ms``, and beyond the last one."""
+
+    lower_ms: float
+    width_ms: float
+    counts: tuple[int, ...]
+    beyond: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """The worker could not measure, and says why."""
 
@@ -124,6 +134,7 @@ class Report:
     memory: Memory
     numerics: Numerics | None = None
     energy_blocks: tuple[EnergyBlock, ...] = ()
+    histogram: Histogram | None = None
 
 
 Message: TypeAlias = Progress | MeterWanted | Failure | Report
