@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from agent.profiling.measurement import Histogram
+from agent.profiling.worker_protocol import Histogram
 
 BIN_COUNT = 24
 # Beyond it lie the few that were preempted; with them on the scale, all others would share one bin.

@@ -46,16 +46,6 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Histogram:
-    """How often a latency fell into each bin, the first of which begins at ``lower_ms``, and beyond the last one."""
-
-    lower_ms: float
-    width_ms: float
-    counts: tuple[int, ...]
-    beyond: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
     """Time per inference. A percentile with too few samples for an interval is None."""
 
@@ -72,8 +62,6 @@ class Latency:
     steady_state: bool
     quality: Quality
     remarks: tuple[str, ...] = ()
-    # For people at the device; it does not travel.
-    histogram: Histogram | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

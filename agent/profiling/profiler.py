@@ -20,7 +20,7 @@ from agent.profiling.host import Host
 from agent.profiling.measurement import Conditions, Measurement, MeasureRequest, Outcome
 from agent.profiling.metering import Metering
 from agent.profiling.process import run_worker
-from agent.profiling.worker_protocol import Failure, Job, Loaded, Message, MeterWanted, Progress, Report
+from agent.profiling.worker_protocol import Failure, Histogram, Job, Loaded, Message, MeterWanted, Progress, Report
 
 _DEFAULT_TIMEOUT_S = 300.0
 _MEMORY_FRACTION = 0.8
@@ -53,6 +53,7 @@ class Profiler:
         timeout_s: Wall time for one worker, energy blocks not counted.
         host_lock: What excludes training and other measurements on this machine.
         root: Where ``/proc`` and ``/sys`` are looked up.
+        on_histogram: Told how the latencies of each timed run are spread, which no measurement carries.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Profiler:
         timeout_s: float = _DEFAULT_TIMEOUT_S,
         host_lock: HostLock | None = None,
         root: Path = Path("/"),
+        on_histogram: Callable[[Histogram], None] = lambda histogram: None,
     ) -> None:
         self._meters = available_meters(root) if meters is None else tuple(meters)
         self._memory_limit_bytes = memory_limit_bytes
         self._timeout_s = timeout_s
         self._host_lock = host_lock or HostLock()
         self._root = root
+        self._on_histogram = on_histogram
         self._host = Host(root)
 
     async def measure(
@@ -174,6 +177,8 @@ class Profiler:
                 killed_for_memory=self._host.memory_kill_count() != kills_before,
             )
             conclusion = Failure(outcome=outcome, detail=detail)
+        if isinstance(conclusion, Report) and conclusion.histogram is not None:
+            self._on_histogram(conclusion.histogram)
         return _measurement(conclusion, request, findings.conditions, metering)
 
     def _memory_limit(self) -> int:

@@ -132,7 +132,6 @@ class Measuring:
             steady_state=warmed.steady_state,
             quality=verdict(concerns),
             remarks=concerns + job.remarks + notes,
-            histogram=histogram_of(run.samples_ns / _NS_PER_MS),
         )
         blocks: tuple[EnergyBlock, ...] = ()
         if job.energy is not None:
@@ -145,6 +144,7 @@ class Measuring:
             memory=self._memory.measured(),
             numerics=numerics,
             energy_blocks=blocks,
+            histogram=histogram_of(run.samples_ns / _NS_PER_MS),
         )
 
     def _numerics(self, model: Model, golden: Golden | None) -> Numerics:

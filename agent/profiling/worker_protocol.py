@@ -106,6 +106,16 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How often a latency fell into each bin, the first of which begins at ``lower_ms``, and beyond the last one."""
+
+    lower_ms: float
+    width_ms: float
+    counts: tuple[int, ...]
+    beyond: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """The worker could not measure, and says why."""
 
@@ -125,6 +135,7 @@ class Report:
     memory: Memory
     numerics: Numerics | None = None
     energy_blocks: tuple[EnergyBlock, ...] = ()
+    histogram: Histogram | None = None
 
 
 Message: TypeAlias = Progress | MeterWanted | Failure | Report

@@ -7,9 +7,13 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.errors import ConfigurationError
 from agent.logs import printable
+
+if TYPE_CHECKING:
+    from agent.profiling.worker_protocol import Histogram
 
 _DEFAULT_SAMPLES = 200
 _DEFAULT_PAIRS = 6
@@ -72,10 +76,14 @@ async def _profile_one(options: argparse.Namespace) -> str:
 
     path: Path = options.model
     request = request_for(path, runtime=options.runtime, threads=options.threads, samples=options.samples)
+    histograms: list[Histogram] = []
     with _Progress() as progress:
-        profiler = Profiler(meters=None if options.energy else ())
+        profiler = Profiler(meters=None if options.energy else (), on_histogram=histograms.append)
         measurement = await profile(profiler, path, request, on_progress=progress)
-    return json.dumps(profile_document(measurement), indent=2) if options.json else profile_text(path, measurement)
+    histogram = histograms[-1] if histograms else None
+    if options.json:
+        return json.dumps(profile_document(measurement, histogram), indent=2)
+    return profile_text(path, measurement, histogram)
 
 
 async def _compare(options: argparse.Namespace) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.logs import printable
-from agent.profiling.measurement import Conditions, Energy, Figure, Histogram, Latency, Measurement, Memory
+from agent.profiling.measurement import Conditions, Energy, Figure, Latency, Measurement, Memory
+from agent.profiling.worker_protocol import Histogram
 from agent.standalone.comparison import Comparison, Conclusion
 from agent.standalone.profile import latency_of
 
@@ -16,7 +17,7 @@ _BAR_WIDTH = 48
 _MEBIBYTE = 1 << 20
 
 
-def profile_document(measurement: Measurement) -> dict[str, Any]:
+def profile_document(measurement: Measurement, histogram: Histogram | None) -> dict[str, Any]:
     """The profile as JSON types: ``latency``, ``memory``, ``energy``, ``conditions``; null where there is no figure."""
     latency = latency_of(measurement)
     figures: dict[str, Figure | None] = {name: getattr(latency, name) for name in _PERCENTILES}
@@ -28,6 +29,7 @@ def profile_document(measurement: Measurement) -> dict[str, Any]:
                 name: None if figure is None else [figure.lower, figure.upper] for name, figure in figures.items()
             },
             **rest,
+            "histogram": None if histogram is None else asdict(histogram),
         },
         "memory": None if measurement.memory is None else asdict(measurement.memory),
         "energy": None if measurement.energy is None else asdict(measurement.energy),
@@ -58,7 +60,7 @@ def comparison_document(
     }
 
 
-def profile_text(path: Path, measurement: Measurement) -> str:
+def profile_text(path: Path, measurement: Measurement, histogram: Histogram | None) -> str:
     """The profile as a table with a histogram below."""
     latency = latency_of(measurement)
     rows = [("model", f"{path.name} on {_runner(measurement.conditions)}"), *_latency_rows(latency)]
@@ -70,8 +72,8 @@ def profile_text(path: Path, measurement: Measurement) -> str:
     rows.append(("quality", latency.quality.value))
     rows += [("", f"- {remark}") for remark in latency.remarks]
     lines = [f"{name:<12}{printable(text)}" for name, text in rows]
-    if latency.histogram is not None:
-        lines += ["", *histogram_lines(latency.histogram)]
+    if histogram is not None:
+        lines += ["", *histogram_lines(histogram)]
     return "\n".join(line.rstrip() for line in lines)
 
 

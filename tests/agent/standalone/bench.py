@@ -9,7 +9,6 @@ from pathlib import Path
 from agent.profiling.measurement import (
     Conditions,
     Figure,
-    Histogram,
     Latency,
     Measurement,
     MeasureRequest,
@@ -18,6 +17,9 @@ from agent.profiling.measurement import (
     Provenance,
     Quality,
 )
+from agent.profiling.worker_protocol import Histogram
+
+HISTOGRAM = Histogram(lower_ms=1.8, width_ms=0.1, counts=(3, 0, 120, 60), beyond=7)
 
 
 def a_latency(p50_ms: float = 2.0, *, quality: Quality = Quality.HIGH, with_p50: bool = True) -> Latency:
@@ -35,7 +37,6 @@ def a_latency(p50_ms: float = 2.0, *, quality: Quality = Quality.HIGH, with_p50:
         steady_state=True,
         quality=quality,
         remarks=("no p99: it needs 368 samples",),
-        histogram=Histogram(lower_ms=1.8, width_ms=0.1, counts=(3, 0, 120, 60), beyond=7),
     )
 
 

@@ -23,7 +23,7 @@ from agent.standalone.presentation import (
     profile_text,
 )
 from agent.standalone.profile import latency_of, profile, request_for
-from tests.agent.standalone.bench import Bench, a_latency
+from tests.agent.standalone.bench import HISTOGRAM, Bench, a_latency
 
 REPOSITORY = Path(__file__).parents[3]
 MODEL = Path("m.onnx")
@@ -58,7 +58,7 @@ def test_a_model_that_cannot_be_measured_is_an_error_that_says_why(tmp_path: Pat
 
 
 def test_the_document_has_four_parts_and_each_percentile_its_interval(tmp_path: Path) -> None:
-    document = profile_document(measured(Bench(lambda path, index: a_latency()), tmp_path))
+    document = profile_document(measured(Bench(lambda path, index: a_latency()), tmp_path), HISTOGRAM)
     assert list(document) == ["latency", "memory", "energy", "conditions"]
     latency = document["latency"]
     assert (latency["p50_ms"], latency["p95_ms"], latency["p99_ms"]) == (2.0, 2.4, None)
@@ -66,6 +66,7 @@ def test_the_document_has_four_parts_and_each_percentile_its_interval(tmp_path: 
     assert latency["quality"] == "high"
     assert document["memory"]["peak_bytes"] == 80 << 20
     assert document["energy"] is None
+    assert latency["histogram"]["counts"] == (3, 0, 120, 60)
     json.dumps(document, allow_nan=False)
 
 
@@ -77,7 +78,7 @@ def test_the_text_names_sources_and_conditions(tmp_path: Path) -> None:
             provenance=Provenance.MEASURED, scope="board",
         ),
     )  # fmt: skip
-    text = profile_text(MODEL, measurement)
+    text = profile_text(MODEL, measurement, HISTOGRAM)
     for words in (
         "m.onnx on onnxruntime 1.32.0 (CPUExecutionProvider), threads 1",
         "p50   2.0000 ms   95 % interval 1.9800 to 2.0200",
@@ -98,26 +99,19 @@ def test_energy_without_a_figure_says_why(tmp_path: Path) -> None:
             provenance=Provenance.MEASURED, scope="cpu_package", remark="below the meter's resolution",
         ),
     )  # fmt: skip
-    text = profile_text(MODEL, measurement)
+    text = profile_text(MODEL, measurement, HISTOGRAM)
     assert "no figure (rapl-package" in text
     assert "below the meter's resolution" in text
 
 
 def test_the_histogram_shows_every_bin_and_no_sample_is_lost_from_sight() -> None:
-    histogram = latency_of_histogram()
-    lines = histogram_lines(histogram)
+    lines = histogram_lines(HISTOGRAM)
     assert len(lines) == 5
     bars = [line.partition("|")[2].split(" ")[0] for line in lines]
     assert [bool(bar) for bar in bars] == [True, False, True, True, True]
     assert len(bars[2]) == max(map(len, bars))
     assert len(bars[3]) == len(bars[2]) // 2
     assert lines[-1].strip().startswith("> 2.2000 ms")
-
-
-def latency_of_histogram():  # type: ignore[no-untyped-def]
-    histogram = a_latency().histogram
-    assert histogram is not None
-    return histogram
 
 
 def test_a_comparison_is_shown_with_its_pairs_and_its_interval(tmp_path: Path) -> None:
