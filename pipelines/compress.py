@@ -48,7 +48,7 @@ class Variant:
     format: str
     # Of the artifact.
     sha256: str
-    # Of the file as it is loaded, and as an entropy coder packs it for delivery.
+    # Of the file as it is loaded, and as an entropy coder can pack it for delivery.
     size_bytes: int
     delivered_bytes: int
     # Equal for two artifacts with the same graph and types, whatever their weights.

@@ -1,4 +1,4 @@
-"""What an artifact takes on its way to a device."""
+"""What an artifact takes on its way to a device, where it is packed for it."""
 
 from __future__ import annotations
 

@@ -47,6 +47,16 @@ def full_rank(layer: nn.Module) -> int:
     return min(layer_matrix(layer).shape)
 
 
+def rank_of_energy(matrix: Tensor, energy: float) -> int:
+    """The lowest rank whose best approximation keeps this share of the matrix's energy, the sum of its squares.
+
+    The squared error of the approximation is then at most the rest of it. At least one.
+    """
+    energies = torch.linalg.svdvals(matrix.double()).square()
+    kept = torch.cumsum(energies, dim=0)
+    return min(len(kept), int((kept < energy * kept[-1]).sum()) + 1)
+
+
 def factored_weight_count(layer: nn.Module, rank: int) -> int:
     """Weights, without biases, of the two layers that would take this one's place."""
     rows, columns = layer_matrix(layer).shape

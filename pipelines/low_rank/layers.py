@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 
 from torch import Tensor, nn
 
 from pipelines.errors import UnsupportedModelError
-from pipelines.low_rank.factors import factored, factored_weight_count, full_rank, why_not_factored
+from pipelines.low_rank.factors import (
+    factored,
+    factored_weight_count,
+    full_rank,
+    layer_matrix,
+    rank_of_energy,
+    why_not_factored,
+)
 from pipelines.network import Factor, Network, output_shapes, replace_layer
 from pipelines.rounding import rounded_share
 
@@ -17,15 +25,21 @@ _READERS_OF_WEIGHTS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, n
 
 
 def factor_layers(
-    network: Network, example_inputs: tuple[Tensor, ...], *, rank_fraction: float, round_to: int
+    network: Network,
+    example_inputs: tuple[Tensor, ...],
+    *,
+    round_to: int,
+    rank_fraction: float | None = None,
+    energy: float | None = None,
 ) -> tuple[Network, dict[str, str]]:
     """The network with every layer factored that gets smaller by it.
 
     Args:
         network: Left as it is.
         example_inputs: Inputs of the model, with batch dimension 1.
-        rank_fraction: Rank that is kept, as a share of each layer's full rank.
         round_to: A rank is a multiple of this, and at least this, where the full rank is that high.
+        rank_fraction: Rank that is kept, as a share of each layer's full rank.
+        energy: Or: share of the energy of each layer's weights that is kept; the rank that it takes is rounded up.
 
     Returns:
         The factored network, or the very one that was given where no layer gets smaller; and for each layer with
@@ -42,7 +56,7 @@ def factor_layers(
             continue
         reason = untouchable.get(name) or why_not_factored(layer)
         if not reason:
-            rank = rounded_share(full_rank(layer), rank_fraction, round_to)
+            rank = _rank(layer, rank_fraction, energy, round_to)
             reason = _no_saving(layer, rank)
         if reason:
             left_alone[name] = reason
@@ -59,6 +73,15 @@ def factor_layers(
         message = f"the model does not run with factored layers: {error}"
         raise UnsupportedModelError(message, hint="leave low_rank out for this model") from error
     return Network(module=module, edits=(*network.edits, *edits)), left_alone
+
+
+def _rank(layer: nn.Module, rank_fraction: float | None, energy: float | None, round_to: int) -> int:
+    full = full_rank(layer)
+    if energy is not None:
+        return min(full, math.ceil(rank_of_energy(layer_matrix(layer), energy) / round_to) * round_to)
+    if rank_fraction is None:
+        raise ValueError("a rank needs a fraction or an energy")
+    return rounded_share(full, rank_fraction, round_to)
 
 
 def _no_saving(layer: nn.Module, rank: int) -> str:

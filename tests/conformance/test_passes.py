@@ -25,7 +25,7 @@ WORKLOADS = {"plain": PlainStripes(), "residual": ResidualStripes()}
 # Parameters that change something in both networks. A new pass in the table needs a line here.
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "structured_prune": [{"amount": 0.5, "epochs": 1}],
-    "low_rank": [{"rank": 0.3, "epochs": 1}],
+    "low_rank": [{"rank": 0.3, "epochs": 1}, {"energy": 0.6, "epochs": 1}],
     "distill": [{"width": 0.5, "epochs": 1}, {"width": 0.5, "epochs": 1, "weights": "reset"}],
     "magnitude_prune": [
         {"amount": 0.8, "epochs": 1},

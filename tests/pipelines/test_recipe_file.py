@@ -51,7 +51,8 @@ def test_an_unknown_pass_is_shown_where_it_stands(tmp_path: Path) -> None:
     [
         ("passes:\n  - pass: int8\n  - pass: low_rank\n    rank: 0.5\n", "recipe.yaml:3:5: passes.1: low_rank cannot"),
         ("passes:\n  - pass: low_rank\n    rank: 2\n", "recipe.yaml:3:5: passes.0.rank: Input should be less than 1"),
-        ("passes:\n  - pass: low_rank\n", "recipe.yaml:2:5: passes.0.rank: this key is missing"),
+        ("passes:\n  - pass: distill\n", "recipe.yaml:2:5: passes.0.width: this key is missing"),
+        ("passes:\n  - pass: low_rank\n", "recipe.yaml:2:5: passes.0: give one of rank and energy"),
         ("export:\n  format: tflit\n", "recipe.yaml:2:3: export.format: "),
         ("passes: []\npasses: []\n", "recipe.yaml:2:1: found duplicate key"),
         ("passes: [\n", "recipe.yaml:2:1: "),

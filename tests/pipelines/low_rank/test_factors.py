@@ -13,6 +13,7 @@ from pipelines.low_rank.factors import (
     full_rank,
     layer_matrix,
     matrix_factors,
+    rank_of_energy,
     why_not_factored,
 )
 
@@ -98,3 +99,24 @@ def test_a_layer_without_one_matrix_is_left_alone(layer: nn.Module, reason: str)
     assert reason in why_not_factored(layer)
     with pytest.raises(TypeError):
         factored_shell(layer, 2)
+
+
+@pytest.mark.parametrize("energy", [0.3, 0.9, 0.999])
+def test_the_rank_of_an_energy_is_the_lowest_that_keeps_it(energy: float) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(20, 30) @ torch.diag(torch.logspace(0, -2, 30))
+    rank = rank_of_energy(matrix, energy)
+
+    def kept(rank: int) -> float:
+        left, right = matrix_factors(matrix, rank)
+        return 1 - float((left @ right - matrix).square().sum() / matrix.square().sum())
+
+    assert 1 <= rank < 20
+    assert kept(rank) >= energy - 1e-6
+    assert rank == 1 or kept(rank - 1) < energy
+
+
+def test_the_energy_of_a_matrix_of_low_rank_takes_that_rank() -> None:
+    torch.manual_seed(0)
+    assert rank_of_energy(torch.randn(16, 3) @ torch.randn(3, 16), 1 - 1e-9) == 3
+    assert rank_of_energy(torch.zeros(4, 4), 0.5) == 1

@@ -90,3 +90,18 @@ def test_a_model_that_does_not_run_with_factored_layers_is_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="does not run with factored layers") as caught:
         factor_layers(Network(module=Reader().eval()), IMAGE, rank_fraction=0.25, round_to=4)
     assert "leave low_rank out" in caught.value.hint
+
+
+def test_by_energy_a_redundant_layer_loses_more_than_one_that_is_not() -> None:
+    torch.manual_seed(0)
+    redundant, full = nn.Linear(32, 32), nn.Linear(32, 32)
+    with torch.no_grad():
+        redundant.weight.copy_(torch.randn(32, 4) @ torch.randn(4, 32) + 1e-3 * torch.randn(32, 32))
+        torch.nn.init.orthogonal_(full.weight)
+    network = Network(module=nn.Sequential(redundant, full).eval())
+    factored, left_alone = factor_layers(network, (torch.zeros(1, 32),), energy=0.99, round_to=1)
+    assert {edit.layer: edit.rank for edit in factored.edits if isinstance(edit, Factor)} == {"0": 4}
+    assert set(left_alone) == {"1"}
+    rounded, _ = factor_layers(network, (torch.zeros(1, 32),), energy=0.99, round_to=8)
+    # Up, so that the energy is kept.
+    assert [edit.rank for edit in rounded.edits if isinstance(edit, Factor)] == [8]
