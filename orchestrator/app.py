@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from orchestrator.api.audit import AuditService
 from orchestrator.api.delivery import DeliveryService
 from orchestrator.api.devices import DeviceService
 from orchestrator.api.enrolment import EnrolmentService
@@ -23,6 +24,7 @@ from orchestrator.api.searches import SearchService
 from orchestrator.api.server import DEVICE_PORT_OPTION, PUBLIC_PORT_OPTION, Server, check_ports
 from orchestrator.api.services import Services
 from orchestrator.api.session import SessionService
+from orchestrator.audit.log import AuditLog
 from orchestrator.clock import Clock, utc_now
 from orchestrator.config import Config
 from orchestrator.data_directory import DataDirectory, Endpoints
@@ -121,6 +123,7 @@ async def running(config: Config, *, engine: Engine, clock: Clock) -> AsyncItera
         events = Events()
         operators = Operators(database=database, clock=clock)
         await operators.ensure_local(layout)
+        audit = AuditLog(database=database, clock=clock)
         join_tokens = JoinTokens(database=database, clock=clock)
         sessions = Sessions(database=database, events=events, clock=clock)
         publisher = Publisher(database=database, blobs=blobs, repository=repository, clock=clock)
@@ -132,7 +135,7 @@ async def running(config: Config, *, engine: Engine, clock: Clock) -> AsyncItera
         )
         server = Server(
             authority=authority,
-            interceptors=interceptors(database=database, operators=operators, clock=clock),
+            interceptors=interceptors(database=database, operators=operators, audit=audit, clock=clock),
             clock=clock,
         )
         public_port, device_port = server.bind(
@@ -172,6 +175,7 @@ async def running(config: Config, *, engine: Engine, clock: Clock) -> AsyncItera
                 sessions=sessions, dispatcher=dispatcher, rollouts=rollouts, events=events, clock=clock
             ),
             delivery=DeliveryService(blobs=blobs, publisher=publisher),
+            audit=AuditService(log=audit),
         )
         await publisher.start()
         stack.push_async_callback(engine.close)

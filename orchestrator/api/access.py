@@ -22,6 +22,8 @@ class Access(Enum):
 
 
 ACCESS: Mapping[str, Access] = {
+    "/fleetfit.v1.AuditService/ListAuditEntries": Access.ADMIN,
+    "/fleetfit.v1.AuditService/VerifyAuditLog": Access.ADMIN,
     "/fleetfit.v1.DeliveryService/FetchArtifact": Access.DEVICE,
     "/fleetfit.v1.DeliveryService/FetchRepositoryFile": Access.DEVICE,
     "/fleetfit.v1.DeviceService/GetDevice": Access.VIEWER,
@@ -55,6 +57,18 @@ ACCESS: Mapping[str, Access] = {
     "/fleetfit.v1.ServerService/GetServerInfo": Access.VIEWER,
     "/fleetfit.v1.SessionService/Connect": Access.DEVICE,
 }
+
+# Calls that only look. Whatever else a person may call changes something, and is recorded.
+_LOOKS = frozenset({
+    "/fleetfit.v1.AuditService/ListAuditEntries",
+    "/fleetfit.v1.AuditService/VerifyAuditLog",
+})  # fmt: skip
+RECORDED = (
+    frozenset(method for method, access in ACCESS.items() if access in (Access.OPERATOR, Access.SIGNER, Access.ADMIN))
+    - _LOOKS
+)
+# Anyone may ask for these, so that only what came of it is recorded: strangers could fill the log.
+RECORDED_WHEN_DONE = frozenset({"/fleetfit.v1.EnrolmentService/Enrol"})
 
 _RANK = {Role.VIEWER: 1, Role.OPERATOR: 2, Role.SIGNER: 3, Role.ADMIN: 4}
 _NEEDED = {

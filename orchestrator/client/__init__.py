@@ -2,6 +2,8 @@
 
 from orchestrator.client.client import Client
 from orchestrator.client.records import (
+    AuditEntry,
+    AuditVerdict,
     Deployment,
     Device,
     DownloadedArtifact,
@@ -15,6 +17,8 @@ from orchestrator.client.records import (
 )
 
 __all__ = [
+    "AuditEntry",
+    "AuditVerdict",
     "Client",
     "Deployment",
     "Device",

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fleetfit.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
     devices_pb2,
     devices_pb2_grpc,
     join_tokens_pb2,
@@ -30,6 +32,8 @@ from orchestrator.client import convert
 from orchestrator.client.connection import Connection
 from orchestrator.client.endpoint import find_endpoint
 from orchestrator.client.records import (
+    AuditEntry,
+    AuditVerdict,
     Device,
     DownloadedArtifact,
     JoinToken,
@@ -74,6 +78,7 @@ class Client:
         self._searches = searches_pb2_grpc.SearchServiceStub(connection.channel)
         self._releases = releases_pb2_grpc.ReleaseServiceStub(connection.channel)
         self._rollouts = rollouts_pb2_grpc.RolloutServiceStub(connection.channel)
+        self._audit = audit_pb2_grpc.AuditServiceStub(connection.channel)
 
     @classmethod
     def connect(
@@ -356,6 +361,19 @@ class Client:
             if seen.state.final:
                 return seen
         return self.get_rollout(rollout)
+
+    # The audit log
+
+    def list_audit_entries(self, *, limit: int = 100) -> tuple[AuditEntry, ...]:
+        """The newest entries of the audit log, oldest first."""
+        request = audit_pb2.ListAuditEntriesRequest(limit=limit)
+        response = self._connection.call(self._audit.ListAuditEntries, request)
+        return tuple(convert.audit_entry(each) for each in response.entries)
+
+    def verify_audit_log(self) -> AuditVerdict:
+        """Whether every entry of the audit log is what was recorded, as far as the orchestrator can tell."""
+        request = audit_pb2.VerifyAuditLogRequest()
+        return convert.audit_verdict(self._connection.call(self._audit.VerifyAuditLog, request))
 
     def _watch(self, method: Callable[..., Any], request: object, timeout_s: float | None) -> Iterator[Any]:
         """Yields what the server streams, over interruptions of at most a minute each."""

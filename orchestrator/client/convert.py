@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TypeVar
 
 from fleetfit.v1 import (
+    audit_pb2,
     device_facts_pb2,
     devices_pb2,
     join_tokens_pb2,
@@ -22,6 +23,8 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.client.records import (
+    AuditEntry,
+    AuditVerdict,
     Deployment,
     Device,
     JoinToken,
@@ -208,6 +211,25 @@ def rollout(message: rollouts_pb2.Rollout) -> Rollout:
         plan=_plan(message.plan) if message.HasField("plan") else Plan(),
         wave=message.wave,
     )
+
+
+def audit_entry(message: audit_pb2.AuditEntry) -> AuditEntry:
+    """The record of the message."""
+    return AuditEntry(
+        number=message.number,
+        recorded_at=_time(message, "recorded_at"),
+        actor=message.actor,
+        method=message.method,
+        parameters=message.parameters,
+        outcome=message.outcome,
+        request_id=message.request_id,
+        hash=message.hash,
+    )
+
+
+def audit_verdict(message: audit_pb2.VerifyAuditLogResponse) -> AuditVerdict:
+    """The record of the message."""
+    return AuditVerdict(entries=message.entries, first_broken=message.first_broken or None, last_hash=message.last_hash)
 
 
 def plan_message(plan: Plan) -> rollouts_pb2.RolloutPlan:

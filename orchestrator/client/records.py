@@ -207,6 +207,30 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One thing that somebody asked the orchestrator to change."""
+
+    number: int
+    recorded_at: datetime | None
+    actor: str
+    method: str
+    parameters: str
+    outcome: str
+    request_id: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditVerdict:
+    """What following the chain of the audit log has shown."""
+
+    entries: int
+    # Number of the first entry that is not what was recorded; None: all hold.
+    first_broken: int | None
+    last_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadedArtifact:
     """A trial's artifact, its bytes held against its hash."""
 

@@ -16,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fleetfit.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
     device_facts_pb2,
     devices_pb2,
     devices_pb2_grpc,
@@ -62,6 +64,8 @@ class Script:
     releases: list[releases_pb2.Release] = field(default_factory=list)
     rollouts: list[rollouts_pb2.Rollout] = field(default_factory=list)
     rollout_snapshots: list[rollouts_pb2.Rollout] = field(default_factory=list)
+    audit_entries: list[audit_pb2.AuditEntry] = field(default_factory=list)
+    audit_first_broken: int = 0
     artifact: bytes = b"artifact"
     artifact_sha256: str = ""
     # Raised by the next call of any method but GetServerInfo.
@@ -92,6 +96,7 @@ def fake_server(folder: Path, script: Script | None = None) -> Iterator[FakeServ
     key, certificate, ca = _certificates()
     server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
     service = _Services(script)
+    audit_pb2_grpc.add_AuditServiceServicer_to_server(service, server)
     devices_pb2_grpc.add_DeviceServiceServicer_to_server(service, server)
     join_tokens_pb2_grpc.add_JoinTokenServiceServicer_to_server(service, server)
     releases_pb2_grpc.add_ReleaseServiceServicer_to_server(service, server)
@@ -115,6 +120,7 @@ def fake_server(folder: Path, script: Script | None = None) -> Iterator[FakeServ
 
 
 class _Services(
+    audit_pb2_grpc.AuditServiceServicer,
     devices_pb2_grpc.DeviceServiceServicer,
     join_tokens_pb2_grpc.JoinTokenServiceServicer,
     releases_pb2_grpc.ReleaseServiceServicer,
@@ -247,6 +253,16 @@ class _Services(
             if request.release in (release.id, f"{release.name}:{release.version}"):
                 return releases_pb2.GetReleaseResponse(release=release)
         self._abort(context, _not_found(f"there is no release '{request.release}'"))
+
+    def ListAuditEntries(self, request: Any, context: grpc.ServicerContext) -> audit_pb2.ListAuditEntriesResponse:
+        self._enter("ListAuditEntries", request, context)
+        return audit_pb2.ListAuditEntriesResponse(entries=self.script.audit_entries)
+
+    def VerifyAuditLog(self, request: Any, context: grpc.ServicerContext) -> audit_pb2.VerifyAuditLogResponse:
+        self._enter("VerifyAuditLog", request, context)
+        return audit_pb2.VerifyAuditLogResponse(
+            entries=len(self.script.audit_entries), first_broken=self.script.audit_first_broken, last_hash="ab" * 32
+        )
 
     def CreateRollout(self, request: Any, context: grpc.ServicerContext) -> rollouts_pb2.CreateRolloutResponse:
         self._enter("CreateRollout", request, context)

@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 from fleetfit.v1 import (
+    audit_pb2,
     delivery_pb2,
     devices_pb2,
     enrolment_pb2,
@@ -28,6 +29,7 @@ from tests.fakes.scripted_device import reason_of
 from tests.orchestrator.api.conftest import LiveServer
 
 FILES: tuple[FileDescriptor, ...] = (
+    audit_pb2.DESCRIPTOR,
     delivery_pb2.DESCRIPTOR,
     devices_pb2.DESCRIPTOR,
     enrolment_pb2.DESCRIPTOR,

@@ -33,7 +33,8 @@ def test_every_verb_of_the_design_is_there():
         search run, search list, search show, search watch, search cancel, search report, search download,
         release list, release show, release create,
         rollout list, rollout show, rollout watch, rollout create,
-        rollout pause, rollout resume, rollout abort, rollout retry, rollout rollback
+        rollout pause, rollout resume, rollout abort, rollout retry, rollout rollback,
+        audit list, audit verify
     """
     assert {tuple(words.split()) for words in expected.split(",")} <= LEAVES.keys()
 
