@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from orchestrator.api.api_tokens import ApiTokenService
 from orchestrator.api.audit import AuditService
 from orchestrator.api.delivery import DeliveryService
 from orchestrator.api.devices import DeviceService
@@ -176,6 +177,7 @@ async def running(config: Config, *, engine: Engine, clock: Clock) -> AsyncItera
             ),
             delivery=DeliveryService(blobs=blobs, publisher=publisher),
             audit=AuditService(log=audit),
+            api_tokens=ApiTokenService(operators=operators),
         )
         await publisher.start()
         stack.push_async_callback(engine.close)

@@ -22,6 +22,9 @@ class Access(Enum):
 
 
 ACCESS: Mapping[str, Access] = {
+    "/fleetfit.v1.ApiTokenService/CreateApiToken": Access.ADMIN,
+    "/fleetfit.v1.ApiTokenService/ListApiTokens": Access.ADMIN,
+    "/fleetfit.v1.ApiTokenService/RevokeApiToken": Access.ADMIN,
     "/fleetfit.v1.AuditService/ListAuditEntries": Access.ADMIN,
     "/fleetfit.v1.AuditService/VerifyAuditLog": Access.ADMIN,
     "/fleetfit.v1.DeliveryService/FetchArtifact": Access.DEVICE,
@@ -35,7 +38,7 @@ ACCESS: Mapping[str, Access] = {
     "/fleetfit.v1.JoinTokenService/CreateJoinToken": Access.OPERATOR,
     "/fleetfit.v1.JoinTokenService/ListJoinTokens": Access.VIEWER,
     "/fleetfit.v1.JoinTokenService/RevokeJoinToken": Access.OPERATOR,
-    "/fleetfit.v1.ReleaseService/CreateRelease": Access.OPERATOR,
+    "/fleetfit.v1.ReleaseService/CreateRelease": Access.SIGNER,
     "/fleetfit.v1.ReleaseService/GetRelease": Access.VIEWER,
     "/fleetfit.v1.ReleaseService/ListReleases": Access.VIEWER,
     "/fleetfit.v1.RolloutService/AbortRollout": Access.OPERATOR,
@@ -60,6 +63,7 @@ ACCESS: Mapping[str, Access] = {
 
 # Calls that only look. Whatever else a person may call changes something, and is recorded.
 _LOOKS = frozenset({
+    "/fleetfit.v1.ApiTokenService/ListApiTokens",
     "/fleetfit.v1.AuditService/ListAuditEntries",
     "/fleetfit.v1.AuditService/VerifyAuditLog",
 })  # fmt: skip

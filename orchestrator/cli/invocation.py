@@ -23,6 +23,7 @@ _COMMANDS = {
     "join-token": ("orchestrator.cli.join_token:join_token", "Tokens with which devices join."),
     "device": ("orchestrator.cli.device:device", "The machines of the fleet."),
     "search": ("orchestrator.cli.search:search", "Find the smallest model within the budgets."),
+    "token": ("orchestrator.cli.token:token", "API tokens of people and scripts."),
     "audit": ("orchestrator.cli.audit:audit", "Who asked for which change."),
     "push": ("orchestrator.cli.push:push", "Release a search's winner and deliver it."),
     "release": ("orchestrator.cli.release:release", "Signed models."),

@@ -2,6 +2,7 @@
 
 from orchestrator.client.client import Client
 from orchestrator.client.records import (
+    ApiToken,
     AuditEntry,
     AuditVerdict,
     Deployment,
@@ -9,6 +10,7 @@ from orchestrator.client.records import (
     DownloadedArtifact,
     JoinToken,
     Measurement,
+    NewApiToken,
     NewJoinToken,
     Rollout,
     Search,
@@ -17,6 +19,7 @@ from orchestrator.client.records import (
 )
 
 __all__ = [
+    "ApiToken",
     "AuditEntry",
     "AuditVerdict",
     "Client",
@@ -25,6 +28,7 @@ __all__ = [
     "DownloadedArtifact",
     "JoinToken",
     "Measurement",
+    "NewApiToken",
     "NewJoinToken",
     "Rollout",
     "Search",

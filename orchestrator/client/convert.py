@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TypeVar
 
 from fleetfit.v1 import (
+    api_tokens_pb2,
     audit_pb2,
     device_facts_pb2,
     devices_pb2,
@@ -23,6 +24,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.client.records import (
+    ApiToken,
     AuditEntry,
     AuditVerdict,
     Deployment,
@@ -36,6 +38,7 @@ from orchestrator.client.records import (
     Trial,
 )
 from orchestrator.errors import OperationError
+from orchestrator.fleet.api_token import Role
 from orchestrator.fleet.device import ActiveRelease, DeviceFacts, MeterFacts, Provenance, RuntimeFacts
 from orchestrator.fleet.measurement import Conditions, Energy, Figure, Latency, Memory, Numerics, Outcome, Quality
 from orchestrator.releases.release import Release
@@ -210,6 +213,26 @@ def rollout(message: rollouts_pb2.Rollout) -> Rollout:
         finished_at=_time(message, "finished_at"),
         plan=_plan(message.plan) if message.HasField("plan") else Plan(),
         wave=message.wave,
+    )
+
+
+def api_token(message: api_tokens_pb2.ApiToken) -> ApiToken:
+    """The record of the message.
+
+    Raises:
+        OperationError: Its role is newer than this client.
+    """
+    try:
+        role = Role(message.role)
+    except ValueError as error:
+        raise OperationError(f"the server knows a role that this client does not: {message.role[:40]}") from error
+    return ApiToken(
+        id=message.id,
+        name=message.name,
+        role=role,
+        created_at=_time(message, "created_at"),
+        expires_at=_time(message, "expires_at"),
+        revoked=message.revoked,
     )
 
 

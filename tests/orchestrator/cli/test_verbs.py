@@ -465,6 +465,17 @@ def test_a_rollout_is_steered(fleetfit, server, verb, method):
     assert json.loads(fleetfit("rollout", verb, "ro-1", "--json").out)
 
 
+def test_a_token_is_made_shown_once_and_revoked(fleetfit, server):
+    made = fleetfit("token", "create", "ci", "--role", "operator", "--ttl", "90d")
+    assert made.out == "ffo1.id.secret\n"
+    (request,) = server.script.received["CreateApiToken"]
+    assert (request.name, request.role, request.time_to_live.seconds) == ("ci", "operator", 90 * 86_400)
+    assert "valid" in fleetfit("token", "list").out
+    assert "secret" not in fleetfit("token", "list", "--json").out
+    assert json.loads(fleetfit("token", "revoke", "at-1", "--json").out)["token"]["revoked"] is True
+    assert fleetfit("token", "create", "ci", "--role", "king").code == 2
+
+
 def test_the_audit_log_is_shown(fleetfit, server):
     entry = audit_pb2.AuditEntry(
         number=1, actor="token ci (operator)", method="RolloutService/CreateRollout", parameters="release=digits:1",
