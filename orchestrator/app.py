@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from orchestrator.api.api_tokens import ApiTokenService
+from orchestrator.api.audit import AuditService
 from orchestrator.api.delivery import DeliveryService
 from orchestrator.api.devices import DeviceService
 from orchestrator.api.enrolment import EnrolmentService
@@ -23,6 +25,7 @@ from orchestrator.api.searches import SearchService
 from orchestrator.api.server import DEVICE_PORT_OPTION, PUBLIC_PORT_OPTION, Server, check_ports
 from orchestrator.api.services import Services
 from orchestrator.api.session import SessionService
+from orchestrator.audit.log import AuditLog
 from orchestrator.clock import Clock, utc_now
 from orchestrator.config import Config
 from orchestrator.data_directory import DataDirectory, Endpoints
@@ -124,6 +127,7 @@ async def running(
         events = Events()
         operators = Operators(database=database, clock=clock)
         await operators.ensure_local(layout)
+        audit = AuditLog(database=database, clock=clock)
         join_tokens = JoinTokens(database=database, clock=clock)
         sessions = Sessions(database=database, events=events, clock=clock)
         publisher = Publisher(database=database, blobs=blobs, repository=repository, clock=clock)
@@ -135,7 +139,7 @@ async def running(
         )
         server = Server(
             authority=authority,
-            interceptors=interceptors(database=database, operators=operators, clock=clock),
+            interceptors=interceptors(database=database, operators=operators, audit=audit, clock=clock),
             clock=clock,
         )
         public_port, device_port = server.bind(
@@ -175,6 +179,8 @@ async def running(
                 sessions=sessions, dispatcher=dispatcher, rollouts=rollouts, events=events, clock=clock
             ),
             delivery=DeliveryService(blobs=blobs, publisher=publisher),
+            audit=AuditService(log=audit),
+            api_tokens=ApiTokenService(operators=operators),
         )
         stack.push_async_callback(engine.close)
         stack.push_async_callback(searches.close)

@@ -22,6 +22,11 @@ class Access(Enum):
 
 
 ACCESS: Mapping[str, Access] = {
+    "/fleetfit.v1.ApiTokenService/CreateApiToken": Access.ADMIN,
+    "/fleetfit.v1.ApiTokenService/ListApiTokens": Access.ADMIN,
+    "/fleetfit.v1.ApiTokenService/RevokeApiToken": Access.ADMIN,
+    "/fleetfit.v1.AuditService/ListAuditEntries": Access.ADMIN,
+    "/fleetfit.v1.AuditService/VerifyAuditLog": Access.ADMIN,
     "/fleetfit.v1.DeliveryService/FetchArtifact": Access.DEVICE,
     "/fleetfit.v1.DeliveryService/FetchRepositoryFile": Access.DEVICE,
     "/fleetfit.v1.DeviceService/GetDevice": Access.VIEWER,
@@ -34,7 +39,7 @@ ACCESS: Mapping[str, Access] = {
     "/fleetfit.v1.JoinTokenService/CreateJoinToken": Access.OPERATOR,
     "/fleetfit.v1.JoinTokenService/ListJoinTokens": Access.VIEWER,
     "/fleetfit.v1.JoinTokenService/RevokeJoinToken": Access.OPERATOR,
-    "/fleetfit.v1.ReleaseService/CreateRelease": Access.OPERATOR,
+    "/fleetfit.v1.ReleaseService/CreateRelease": Access.SIGNER,
     "/fleetfit.v1.ReleaseService/GetRelease": Access.VIEWER,
     "/fleetfit.v1.ReleaseService/ListReleases": Access.VIEWER,
     "/fleetfit.v1.RolloutService/AbortRollout": Access.OPERATOR,
@@ -56,6 +61,19 @@ ACCESS: Mapping[str, Access] = {
     "/fleetfit.v1.ServerService/GetServerInfo": Access.VIEWER,
     "/fleetfit.v1.SessionService/Connect": Access.DEVICE,
 }
+
+# Calls that only look. Whatever else a person may call changes something, and is recorded.
+_LOOKS = frozenset({
+    "/fleetfit.v1.ApiTokenService/ListApiTokens",
+    "/fleetfit.v1.AuditService/ListAuditEntries",
+    "/fleetfit.v1.AuditService/VerifyAuditLog",
+})  # fmt: skip
+RECORDED = (
+    frozenset(method for method, access in ACCESS.items() if access in (Access.OPERATOR, Access.SIGNER, Access.ADMIN))
+    - _LOOKS
+)
+# Anyone may ask for these, so that only what came of it is recorded: strangers could fill the log.
+RECORDED_WHEN_DONE = frozenset({"/fleetfit.v1.EnrolmentService/Enrol"})
 
 _RANK = {Role.VIEWER: 1, Role.OPERATOR: 2, Role.SIGNER: 3, Role.ADMIN: 4}
 _NEEDED = {

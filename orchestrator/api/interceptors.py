@@ -14,11 +14,13 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from orchestrator.api.access import authorise
+from orchestrator.api.access import RECORDED, RECORDED_WHEN_DONE, authorise
 from orchestrator.api.caller import CALLER, REQUEST_ID, Anonymous, Caller, DeviceCaller, OperatorCaller
+from orchestrator.api.convert.audit import actor_text, parameters_text
 from orchestrator.api.error_table import status_of, trailing_metadata
+from orchestrator.audit.log import AuditLog
 from orchestrator.clock import Clock
-from orchestrator.errors import FleetfitError, UnauthenticatedError
+from orchestrator.errors import FleetfitError, PermissionDeniedError, UnauthenticatedError
 from orchestrator.fleet.certificates import read_device_identity
 from orchestrator.fleet.operators import Operators
 from orchestrator.fleet.sessions import enrolled_device
@@ -31,14 +33,14 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 # In quotes: gRPC's classes take parameters only in their stubs.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Around: TypeAlias = "Callable[[Context], AbstractAsyncContextManager[None]]"
+Around: TypeAlias = "Callable[[Context, object], AbstractAsyncContextManager[None]]"
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
     """Does something before and after each call, of whatever shape."""
 
     @abstractmethod
-    def around(self, method: str, context: Context) -> AbstractAsyncContextManager[None]:
+    def around(self, method: str, context: Context, request: object) -> AbstractAsyncContextManager[None]:
         """Entered before the method runs, left when it has ended; sees what it raises."""
 
     async def intercept_service(
@@ -58,7 +60,7 @@ class RequestIdentity(Interceptor):
     """Gives each call an id, the client's where it brings one: it is in the log and in every error."""
 
     @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def around(self, method: str, context: Context, request: object) -> AsyncIterator[None]:
         """See the class."""
         given = _metadata(context, "fleetfit-request-id")
         REQUEST_ID.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
@@ -70,7 +72,7 @@ class ErrorTranslation(Interceptor):
     """Turns what a method raises into a gRPC status. What is not ours becomes INTERNAL, and gives nothing away."""
 
     @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def around(self, method: str, context: Context, request: object) -> AsyncIterator[None]:
         """See the class."""
         try:
             yield
@@ -98,7 +100,7 @@ class Authentication(Interceptor):
         self._clock = clock
 
     @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def around(self, method: str, context: Context, request: object) -> AsyncIterator[None]:
         """See the class."""
         CALLER.set(await self._caller(context))
         yield
@@ -131,22 +133,53 @@ class Authentication(Interceptor):
 
 
 class Authorisation(Interceptor):
-    """Lets pass what the access table allows, and nothing else."""
+    """Lets pass what the access table allows, and nothing else. What changes something is recorded before it is done.
+
+    Also recorded is what somebody known was denied, and what failed after it was allowed. What strangers are denied is
+    not: they could fill the log.
+    """
+
+    def __init__(self, *, audit: AuditLog) -> None:
+        self._audit = audit
 
     @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def around(self, method: str, context: Context, request: object) -> AsyncIterator[None]:
         """See the class."""
-        authorise(method, CALLER.get())
-        yield
+        caller = CALLER.get()
+        try:
+            authorise(method, caller)
+        except PermissionDeniedError as error:
+            await self._record(method, caller, request, f"denied: {error.message}")
+            raise
+        if method not in RECORDED:
+            yield
+            if method in RECORDED_WHEN_DONE:
+                await self._record(method, caller, request, "done")
+            return
+        await self._record(method, caller, request, "allowed")
+        try:
+            yield
+        except FleetfitError as error:
+            await self._record(method, caller, request, f"failed: {error.message}")
+            raise
+
+    async def _record(self, method: str, caller: Caller, request: object, outcome: str) -> None:
+        await self._audit.record(
+            actor=actor_text(caller),
+            method=method.removeprefix("/fleetfit.v1."),
+            parameters=parameters_text(request),
+            outcome=outcome,
+            request_id=REQUEST_ID.get(),
+        )
 
 
-def interceptors(*, database: Database, operators: Operators, clock: Clock) -> tuple[Interceptor, ...]:
+def interceptors(*, database: Database, operators: Operators, audit: AuditLog, clock: Clock) -> tuple[Interceptor, ...]:
     """The chain, outermost first."""
     return (
         RequestIdentity(),
         ErrorTranslation(),
         Authentication(database=database, operators=operators, clock=clock),
-        Authorisation(),
+        Authorisation(audit=audit),
     )
 
 
@@ -160,7 +193,7 @@ def _wrapped(handler: Handler, around: Around) -> Handler:
         inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
         async def single(request: Any, context: Context) -> Any:
-            async with around(context):
+            async with around(context, request):
                 return await inner(request, context)
 
         if handler.request_streaming:
@@ -169,7 +202,7 @@ def _wrapped(handler: Handler, around: Around) -> Handler:
     inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
     async def many(request: Any, context: Context) -> AsyncIterator[Any]:
-        async with around(context):
+        async with around(context, request):
             async for response in inner(request, context):
                 yield response
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import grpc
 from fleetfit.v1 import (
+    api_tokens_pb2_grpc,
+    audit_pb2_grpc,
     delivery_pb2_grpc,
     devices_pb2_grpc,
     enrolment_pb2_grpc,
@@ -17,6 +19,8 @@ from fleetfit.v1 import (
     session_pb2_grpc,
 )
 
+from orchestrator.api.api_tokens import ApiTokenService
+from orchestrator.api.audit import AuditService
 from orchestrator.api.delivery import DeliveryService
 from orchestrator.api.devices import DeviceService
 from orchestrator.api.enrolment import EnrolmentService
@@ -41,6 +45,8 @@ class Services:
     server: ServerService
     session: SessionService
     delivery: DeliveryService
+    audit: AuditService
+    api_tokens: ApiTokenService
 
     def register(self, server: grpc.aio.Server) -> None:
         """Has ``server`` answer for all of them, on all its ports; the access table decides who gets through."""
@@ -53,3 +59,5 @@ class Services:
         server_pb2_grpc.add_ServerServiceServicer_to_server(self.server, server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(self.session, server)
         delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(self.delivery, server)
+        api_tokens_pb2_grpc.add_ApiTokenServiceServicer_to_server(self.api_tokens, server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(self.audit, server)

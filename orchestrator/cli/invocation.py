@@ -25,6 +25,8 @@ _COMMANDS = {
     "recipe": ("orchestrator.cli.recipe:recipe", "Ready-made recipes, and whether yours is right."),
     "compress": ("orchestrator.cli.compress:compress", "One recipe on one workload, here, without an orchestrator."),
     "search": ("orchestrator.cli.search:search", "Find the smallest model within the budgets."),
+    "token": ("orchestrator.cli.token:token", "API tokens of people and scripts."),
+    "audit": ("orchestrator.cli.audit:audit", "Who asked for which change."),
     "push": ("orchestrator.cli.push:push", "Release a search's winner and deliver it."),
     "release": ("orchestrator.cli.release:release", "Signed models."),
     "rollout": ("orchestrator.cli.rollout:rollout", "Deliveries of releases to devices."),

@@ -2,11 +2,15 @@
 
 from orchestrator.client.client import Client
 from orchestrator.client.records import (
+    ApiToken,
+    AuditEntry,
+    AuditVerdict,
     Deployment,
     Device,
     DownloadedArtifact,
     JoinToken,
     Measurement,
+    NewApiToken,
     NewJoinToken,
     Rollout,
     Search,
@@ -15,12 +19,16 @@ from orchestrator.client.records import (
 )
 
 __all__ = [
+    "ApiToken",
+    "AuditEntry",
+    "AuditVerdict",
     "Client",
     "Deployment",
     "Device",
     "DownloadedArtifact",
     "JoinToken",
     "Measurement",
+    "NewApiToken",
     "NewJoinToken",
     "Rollout",
     "Search",

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fleetfit.v1 import (
+    api_tokens_pb2,
+    api_tokens_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
     devices_pb2,
     devices_pb2_grpc,
     join_tokens_pb2,
@@ -30,15 +34,20 @@ from orchestrator.client import convert
 from orchestrator.client.connection import Connection
 from orchestrator.client.endpoint import find_endpoint
 from orchestrator.client.records import (
+    ApiToken,
+    AuditEntry,
+    AuditVerdict,
     Device,
     DownloadedArtifact,
     JoinToken,
+    NewApiToken,
     NewJoinToken,
     Rollout,
     Search,
     ServerInfo,
 )
 from orchestrator.errors import InvalidInputError, OperationError, UnavailableError
+from orchestrator.fleet.api_token import Role
 from orchestrator.releases.release import Release
 from orchestrator.rollouts.plan import Plan
 from orchestrator.search.spec import SearchSpec, parse_search_spec
@@ -74,6 +83,8 @@ class Client:
         self._searches = searches_pb2_grpc.SearchServiceStub(connection.channel)
         self._releases = releases_pb2_grpc.ReleaseServiceStub(connection.channel)
         self._rollouts = rollouts_pb2_grpc.RolloutServiceStub(connection.channel)
+        self._api_tokens = api_tokens_pb2_grpc.ApiTokenServiceStub(connection.channel)
+        self._audit = audit_pb2_grpc.AuditServiceStub(connection.channel)
 
     @classmethod
     def connect(
@@ -356,6 +367,37 @@ class Client:
             if seen.state.final:
                 return seen
         return self.get_rollout(rollout)
+
+    # API tokens and the audit log
+
+    def create_api_token(self, name: str, *, role: Role, time_to_live: timedelta | None = None) -> NewApiToken:
+        """A token for a person or a script; without a life, it lasts until it is revoked."""
+        request = api_tokens_pb2.CreateApiTokenRequest(name=name, role=role.value)
+        if time_to_live is not None:
+            request.time_to_live.FromTimedelta(time_to_live)
+        response = self._connection.call(self._api_tokens.CreateApiToken, request)
+        return NewApiToken(token=convert.api_token(response.token), secret=response.secret)
+
+    def list_api_tokens(self) -> tuple[ApiToken, ...]:
+        """All API tokens, without their secrets."""
+        response = self._connection.call(self._api_tokens.ListApiTokens, api_tokens_pb2.ListApiTokensRequest())
+        return tuple(convert.api_token(each) for each in response.tokens)
+
+    def revoke_api_token(self, token_id: str) -> ApiToken:
+        """The token, with which nobody is let in from now on."""
+        request = api_tokens_pb2.RevokeApiTokenRequest(id=token_id)
+        return convert.api_token(self._connection.call(self._api_tokens.RevokeApiToken, request).token)
+
+    def list_audit_entries(self, *, limit: int = 100) -> tuple[AuditEntry, ...]:
+        """The newest entries of the audit log, oldest first."""
+        request = audit_pb2.ListAuditEntriesRequest(limit=limit)
+        response = self._connection.call(self._audit.ListAuditEntries, request)
+        return tuple(convert.audit_entry(each) for each in response.entries)
+
+    def verify_audit_log(self) -> AuditVerdict:
+        """Whether every entry of the audit log is what was recorded, as far as the orchestrator can tell."""
+        request = audit_pb2.VerifyAuditLogRequest()
+        return convert.audit_verdict(self._connection.call(self._audit.VerifyAuditLog, request))
 
     def _watch(self, method: Callable[..., Any], request: object, timeout_s: float | None) -> Iterator[Any]:
         """Yields what the server streams, over interruptions of at most a minute each."""

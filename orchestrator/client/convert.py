@@ -7,6 +7,8 @@ from enum import Enum
 from typing import TypeVar
 
 from fleetfit.v1 import (
+    api_tokens_pb2,
+    audit_pb2,
     device_facts_pb2,
     devices_pb2,
     join_tokens_pb2,
@@ -22,6 +24,9 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.client.records import (
+    ApiToken,
+    AuditEntry,
+    AuditVerdict,
     Deployment,
     Device,
     JoinToken,
@@ -33,6 +38,7 @@ from orchestrator.client.records import (
     Trial,
 )
 from orchestrator.errors import OperationError
+from orchestrator.fleet.api_token import Role
 from orchestrator.fleet.device import ActiveRelease, DeviceFacts, MeterFacts, Provenance, RuntimeFacts
 from orchestrator.fleet.measurement import Conditions, Energy, Figure, Latency, Memory, Numerics, Outcome, Quality
 from orchestrator.releases.release import Release
@@ -208,6 +214,45 @@ def rollout(message: rollouts_pb2.Rollout) -> Rollout:
         plan=_plan(message.plan) if message.HasField("plan") else Plan(),
         wave=message.wave,
     )
+
+
+def api_token(message: api_tokens_pb2.ApiToken) -> ApiToken:
+    """The record of the message.
+
+    Raises:
+        OperationError: Its role is newer than this client.
+    """
+    try:
+        role = Role(message.role)
+    except ValueError as error:
+        raise OperationError(f"the server knows a role that this client does not: {message.role[:40]}") from error
+    return ApiToken(
+        id=message.id,
+        name=message.name,
+        role=role,
+        created_at=_time(message, "created_at"),
+        expires_at=_time(message, "expires_at"),
+        revoked=message.revoked,
+    )
+
+
+def audit_entry(message: audit_pb2.AuditEntry) -> AuditEntry:
+    """The record of the message."""
+    return AuditEntry(
+        number=message.number,
+        recorded_at=_time(message, "recorded_at"),
+        actor=message.actor,
+        method=message.method,
+        parameters=message.parameters,
+        outcome=message.outcome,
+        request_id=message.request_id,
+        hash=message.hash,
+    )
+
+
+def audit_verdict(message: audit_pb2.VerifyAuditLogResponse) -> AuditVerdict:
+    """The record of the message."""
+    return AuditVerdict(entries=message.entries, first_broken=message.first_broken or None, last_hash=message.last_hash)
 
 
 def plan_message(plan: Plan) -> rollouts_pb2.RolloutPlan:

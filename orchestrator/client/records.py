@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from orchestrator.fleet.api_token import Role
 from orchestrator.fleet.device import ActiveRelease, DeviceFacts
 from orchestrator.fleet.measurement import Conditions, Energy, Latency, Memory, Numerics, Outcome
 from orchestrator.rollouts.plan import Plan
@@ -204,6 +205,51 @@ class Rollout:
     plan: Plan
     # The wave whose turn it is, from 1 on.
     wave: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiToken:
+    """An API token without its secret."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: datetime | None
+    # None: it lasts until it is revoked.
+    expires_at: datetime | None
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApiToken:
+    """An API token just made: the only time that its secret is shown."""
+
+    token: ApiToken
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One thing that somebody asked the orchestrator to change."""
+
+    number: int
+    recorded_at: datetime | None
+    actor: str
+    method: str
+    parameters: str
+    outcome: str
+    request_id: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditVerdict:
+    """What following the chain of the audit log has shown."""
+
+    entries: int
+    # Number of the first entry that is not what was recorded; None: all hold.
+    first_broken: int | None
+    last_hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from orchestrator.clock import Clock
 from orchestrator.config import Layout
 from orchestrator.durable_file import write_durably
-from orchestrator.errors import UnauthenticatedError
+from orchestrator.errors import InvalidInputError, UnauthenticatedError
 from orchestrator.fleet.api_token import ApiToken, Role
+from orchestrator.fleet.plain_text import plain_text
 from orchestrator.fleet.secret import Secret, make_secret, read_secret
 from orchestrator.storage.database import Database
 from orchestrator.storage.transaction import Transaction
@@ -17,6 +19,8 @@ API_TOKEN_KIND = "ffo1"  # noqa: S105 - the public first part of every token
 
 # The token in the data directory has this name.
 _LOCAL_NAME = "local"
+_NAME_LIMIT = 100
+_LONGEST_LIFE = timedelta(days=3660)
 
 
 class Operators:
@@ -26,11 +30,25 @@ class Operators:
         self._database = database
         self._clock = clock
 
-    async def create(self, *, name: str, role: Role) -> tuple[ApiToken, str]:
-        """A new token, and its secret, which is not kept."""
+    async def create(self, *, name: str, role: Role, time_to_live: timedelta | None = None) -> tuple[ApiToken, str]:
+        """A new token, and its secret, which is not kept.
+
+        Raises:
+            InvalidInputError: The name is not one line of plain text, or the life is not a positive one.
+        """
+        if not name.strip() or plain_text(name, limit=_NAME_LIMIT) != name:
+            raise InvalidInputError(f"a token needs a name of one line, at most {_NAME_LIMIT} characters")
+        if time_to_live is not None and not timedelta(0) < time_to_live <= _LONGEST_LIFE:
+            raise InvalidInputError("a token lasts longer than 0s and at most ten years")
         token, secret = self._new(name, role)
+        if time_to_live is not None:
+            token = replace(token, expires_at=token.created_at + time_to_live)
         await self._database.run(lambda tx: tx.api_tokens.add(token))
         return token, secret.text
+
+    async def list(self) -> tuple[ApiToken, ...]:
+        """All tokens, oldest first."""
+        return await self._database.run(lambda tx: tx.api_tokens.list())
 
     async def authenticate(self, text: str) -> ApiToken:
         """The token whose secret is ``text``.

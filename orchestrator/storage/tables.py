@@ -300,6 +300,20 @@ class DeploymentReportColumns(Positioned):
     reported_at = _time()
 
 
+class AuditEntryColumns(Positioned):
+    """Columns of an AuditEntry."""
+
+    number = _whole(unique=True)
+    recorded_at = _time()
+    actor = _text()
+    method = _text()
+    parameters = _text()
+    outcome = _text()
+    request_id = _text()
+    previous_hash = _text()
+    hash = _text()
+
+
 DEVICES = Table("devices", METADATA, DeviceColumns)
 JOIN_TOKENS = Table("join_tokens", METADATA, JoinTokenColumns)
 ENROLMENTS = Table("enrolments", METADATA, EnrolmentColumns, UniqueConstraint("token_id", "key_fingerprint"))
@@ -326,6 +340,7 @@ RELEASES = Table(
 ROLLOUTS = Table("rollouts", METADATA, RolloutColumns, Index(None, "release_id"))
 DEPLOYMENTS = Table("deployments", METADATA, DeploymentColumns, UniqueConstraint("rollout_id", "device_id"))
 DEPLOYMENT_REPORTS = Table("deployment_reports", METADATA, DeploymentReportColumns, Index(None, "deployment_id"))
+AUDIT_ENTRIES = Table("audit_entries", METADATA, AuditEntryColumns)
 
 # A key names one request; requests without a key are many.
 for _table in (SEARCHES, ROLLOUTS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from orchestrator.storage.repositories.api_tokens import ApiTokenRepository
+from orchestrator.storage.repositories.audit_entries import AuditEntryRepository
 from orchestrator.storage.repositories.deployment_reports import DeploymentReportRepository
 from orchestrator.storage.repositories.deployments import DeploymentRepository
 from orchestrator.storage.repositories.devices import DeviceRepository
@@ -34,3 +35,4 @@ class Transaction:
         self.rollouts = RolloutRepository(connection)
         self.deployments = DeploymentRepository(connection)
         self.deployment_reports = DeploymentReportRepository(connection)
+        self.audit_entries = AuditEntryRepository(connection)

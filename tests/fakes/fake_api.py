@@ -16,6 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fleetfit.v1 import (
+    api_tokens_pb2,
+    api_tokens_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
     device_facts_pb2,
     devices_pb2,
     devices_pb2_grpc,
@@ -62,6 +66,8 @@ class Script:
     releases: list[releases_pb2.Release] = field(default_factory=list)
     rollouts: list[rollouts_pb2.Rollout] = field(default_factory=list)
     rollout_snapshots: list[rollouts_pb2.Rollout] = field(default_factory=list)
+    audit_entries: list[audit_pb2.AuditEntry] = field(default_factory=list)
+    audit_first_broken: int = 0
     artifact: bytes = b"artifact"
     artifact_sha256: str = ""
     # Raised by the next call of any method but GetServerInfo.
@@ -92,6 +98,8 @@ def fake_server(folder: Path, script: Script | None = None) -> Iterator[FakeServ
     key, certificate, ca = _certificates()
     server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
     service = _Services(script)
+    api_tokens_pb2_grpc.add_ApiTokenServiceServicer_to_server(service, server)
+    audit_pb2_grpc.add_AuditServiceServicer_to_server(service, server)
     devices_pb2_grpc.add_DeviceServiceServicer_to_server(service, server)
     join_tokens_pb2_grpc.add_JoinTokenServiceServicer_to_server(service, server)
     releases_pb2_grpc.add_ReleaseServiceServicer_to_server(service, server)
@@ -115,6 +123,8 @@ def fake_server(folder: Path, script: Script | None = None) -> Iterator[FakeServ
 
 
 class _Services(
+    api_tokens_pb2_grpc.ApiTokenServiceServicer,
+    audit_pb2_grpc.AuditServiceServicer,
     devices_pb2_grpc.DeviceServiceServicer,
     join_tokens_pb2_grpc.JoinTokenServiceServicer,
     releases_pb2_grpc.ReleaseServiceServicer,
@@ -248,6 +258,30 @@ class _Services(
                 return releases_pb2.GetReleaseResponse(release=release)
         self._abort(context, _not_found(f"there is no release '{request.release}'"))
 
+    def CreateApiToken(self, request: Any, context: grpc.ServicerContext) -> api_tokens_pb2.CreateApiTokenResponse:
+        self._enter("CreateApiToken", request, context)
+        return api_tokens_pb2.CreateApiTokenResponse(token=_api_token(request), secret="ffo1.id.secret")
+
+    def ListApiTokens(self, request: Any, context: grpc.ServicerContext) -> api_tokens_pb2.ListApiTokensResponse:
+        self._enter("ListApiTokens", request, context)
+        made = self.script.received.get("CreateApiToken", [])
+        return api_tokens_pb2.ListApiTokensResponse(tokens=[_api_token(each) for each in made])
+
+    def RevokeApiToken(self, request: Any, context: grpc.ServicerContext) -> api_tokens_pb2.RevokeApiTokenResponse:
+        self._enter("RevokeApiToken", request, context)
+        token = api_tokens_pb2.ApiToken(id=request.id, name="ci", role="operator", revoked=True)
+        return api_tokens_pb2.RevokeApiTokenResponse(token=token)
+
+    def ListAuditEntries(self, request: Any, context: grpc.ServicerContext) -> audit_pb2.ListAuditEntriesResponse:
+        self._enter("ListAuditEntries", request, context)
+        return audit_pb2.ListAuditEntriesResponse(entries=self.script.audit_entries)
+
+    def VerifyAuditLog(self, request: Any, context: grpc.ServicerContext) -> audit_pb2.VerifyAuditLogResponse:
+        self._enter("VerifyAuditLog", request, context)
+        return audit_pb2.VerifyAuditLogResponse(
+            entries=len(self.script.audit_entries), first_broken=self.script.audit_first_broken, last_hash="ab" * 32
+        )
+
     def CreateRollout(self, request: Any, context: grpc.ServicerContext) -> rollouts_pb2.CreateRolloutResponse:
         self._enter("CreateRollout", request, context)
         return rollouts_pb2.CreateRolloutResponse(rollout=self.script.rollouts[0])
@@ -355,6 +389,10 @@ def a_measurement(p95_ms: float, *, provenance: int = device_facts_pb2.PROVENANC
         memory=measurement_pb2.Memory(peak_bytes=40_000_000, provenance=device_facts_pb2.PROVENANCE_MEASURED),
         measured_at=timestamp(30),
     )
+
+
+def _api_token(request: api_tokens_pb2.CreateApiTokenRequest) -> api_tokens_pb2.ApiToken:
+    return api_tokens_pb2.ApiToken(id="at-1", name=request.name, role=request.role, created_at=timestamp())
 
 
 def a_trial(number: int, state: int, **changes: Any) -> searches_pb2.Trial:

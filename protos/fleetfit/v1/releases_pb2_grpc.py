@@ -55,7 +55,7 @@ class ReleaseServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def CreateRelease(self, request, context):
-        """Signs a trial's artifact with its manifest and publishes it in the release repository. Caller: operator.
+        """Signs a trial's artifact with its manifest and publishes it in the release repository. Caller: signer.
         May be repeated: the same trial under the same name and version returns the same release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -107,7 +107,7 @@ class ReleaseServiceStub(typing.Generic[_ReleaseServiceCreateReleaseType, _Relea
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateRelease: _ReleaseServiceCreateReleaseType
-    """Signs a trial's artifact with its manifest and publishes it in the release repository. Caller: operator.
+    """Signs a trial's artifact with its manifest and publishes it in the release repository. Caller: signer.
     May be repeated: the same trial under the same name and version returns the same release.
     """
 
@@ -139,7 +139,7 @@ class ReleaseServiceServicer(metaclass=abc.ABCMeta):
         request: fleetfit.v1.releases_pb2.CreateReleaseRequest,
         context: _ServicerContext,
     ) -> typing.Union[fleetfit.v1.releases_pb2.CreateReleaseResponse, collections.abc.Awaitable[fleetfit.v1.releases_pb2.CreateReleaseResponse]]:
-        """Signs a trial's artifact with its manifest and publishes it in the release repository. Caller: operator.
+        """Signs a trial's artifact with its manifest and publishes it in the release repository. Caller: signer.
         May be repeated: the same trial under the same name and version returns the same release.
         """
 

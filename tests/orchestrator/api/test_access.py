@@ -6,6 +6,8 @@ from typing import Any
 import grpc
 import pytest
 from fleetfit.v1 import (
+    api_tokens_pb2,
+    audit_pb2,
     delivery_pb2,
     devices_pb2,
     enrolment_pb2,
@@ -28,6 +30,8 @@ from tests.fakes.scripted_device import reason_of
 from tests.orchestrator.api.conftest import LiveServer
 
 FILES: tuple[FileDescriptor, ...] = (
+    api_tokens_pb2.DESCRIPTOR,
+    audit_pb2.DESCRIPTOR,
     delivery_pb2.DESCRIPTOR,
     devices_pb2.DESCRIPTOR,
     enrolment_pb2.DESCRIPTOR,
@@ -39,7 +43,12 @@ FILES: tuple[FileDescriptor, ...] = (
     session_pb2.DESCRIPTOR,
 )
 
-ROLES = {Access.VIEWER: Role.VIEWER, Access.OPERATOR: Role.OPERATOR}
+ROLES = {
+    Access.VIEWER: Role.VIEWER,
+    Access.OPERATOR: Role.OPERATOR,
+    Access.SIGNER: Role.SIGNER,
+    Access.ADMIN: Role.ADMIN,
+}
 
 
 def _methods() -> Iterator[tuple[str, MethodDescriptor]]:
@@ -51,7 +60,7 @@ def _methods() -> Iterator[tuple[str, MethodDescriptor]]:
 
 METHODS = dict(_methods())
 OPERATORS = sorted(name for name, access in ACCESS.items() if access in ROLES)
-MUTATING = sorted(name for name, access in ACCESS.items() if access is Access.OPERATOR)
+MUTATING = sorted(name for name, access in ACCESS.items() if access in ROLES and access is not Access.VIEWER)
 DEVICES = sorted(name for name, access in ACCESS.items() if access is Access.DEVICE)
 
 

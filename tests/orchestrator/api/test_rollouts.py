@@ -33,7 +33,7 @@ from tests.orchestrator.storage.records import a_search, a_trial
 async def _releases(server: LiveServer, method: str, request: Any) -> Any:
     async with server.channel() as channel:
         stub = releases_pb2_grpc.ReleaseServiceStub(channel)
-        return await getattr(stub, method)(request, **await server.as_role(Role.OPERATOR))
+        return await getattr(stub, method)(request, **await server.as_role(Role.SIGNER))
 
 
 async def _rollouts(server: LiveServer, method: str, request: Any) -> Any:

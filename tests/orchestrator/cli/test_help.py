@@ -34,7 +34,8 @@ def test_every_verb_of_the_design_is_there():
         recipe list, recipe show, recipe validate, compress,
         release list, release show, release create,
         rollout list, rollout show, rollout watch, rollout create,
-        rollout pause, rollout resume, rollout abort, rollout retry, rollout rollback
+        rollout pause, rollout resume, rollout abort, rollout retry, rollout rollback,
+        audit list, audit verify, token create, token list, token revoke
     """
     assert {tuple(words.split()) for words in expected.split(",")} <= LEAVES.keys()
 

@@ -5,7 +5,7 @@ import json
 import sys
 
 import pytest
-from fleetfit.v1 import rollouts_pb2, searches_pb2, session_pb2
+from fleetfit.v1 import audit_pb2, rollouts_pb2, searches_pb2, session_pb2
 
 from orchestrator.errors import ConflictError
 from tests.fakes.fake_api import a_device, a_finished_search, a_release, a_rollout, a_search, a_trial
@@ -463,6 +463,38 @@ def test_a_rollout_is_steered(fleetfit, server, verb, method):
     assert "ro-1" in finished.out
     assert server.script.received[method][0].rollout == "ro-1"
     assert json.loads(fleetfit("rollout", verb, "ro-1", "--json").out)
+
+
+def test_a_token_is_made_shown_once_and_revoked(fleetfit, server):
+    made = fleetfit("token", "create", "ci", "--role", "operator", "--ttl", "90d")
+    assert made.out == "ffo1.id.secret\n"
+    (request,) = server.script.received["CreateApiToken"]
+    assert (request.name, request.role, request.time_to_live.seconds) == ("ci", "operator", 90 * 86_400)
+    assert "valid" in fleetfit("token", "list").out
+    assert "secret" not in fleetfit("token", "list", "--json").out
+    assert json.loads(fleetfit("token", "revoke", "at-1", "--json").out)["token"]["revoked"] is True
+    assert fleetfit("token", "create", "ci", "--role", "king").code == 2
+
+
+def test_the_audit_log_is_shown(fleetfit, server):
+    entry = audit_pb2.AuditEntry(
+        number=1, actor="token ci (operator)", method="RolloutService/CreateRollout", parameters="release=digits:1",
+        outcome="allowed", hash="ab" * 32,
+    )  # fmt: skip
+    server.script.audit_entries = [entry]
+    out = fleetfit("audit", "list", "--limit", "5").out
+    assert "token ci (operator)" in out
+    assert server.script.received["ListAuditEntries"][0].limit == 5
+    assert json.loads(fleetfit("audit", "list", "--json").out)["entries"][0]["outcome"] == "allowed"
+
+
+def test_a_whole_audit_log_prints_its_last_hash_and_a_broken_one_names_the_entry(fleetfit, server):
+    assert fleetfit("audit", "verify").out.strip() == "ab" * 32
+    assert json.loads(fleetfit("audit", "verify", "--json").out)["verdict"]["first_broken"] is None
+    server.script.audit_first_broken = 7
+    broken = fleetfit("audit", "verify")
+    assert broken.code == 1
+    assert "audit entry 7 is not what was recorded" in broken.err
 
 
 def test_aliases_of_other_tools_are_understood(fleetfit, server):

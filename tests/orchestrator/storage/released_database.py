@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+from orchestrator.audit.entry import chained
 from orchestrator.fleet.device import ActiveRelease, MeterFacts, Provenance
 from orchestrator.fleet.measurement import Conditions, Energy, Figure, Latency, Memory, Numerics, Quality
 from orchestrator.rollouts.rollout import DeploymentState
@@ -57,6 +58,17 @@ def fill(tx: Transaction) -> None:
         rollout, device_id=device.id, started_at=NOW, excused=True, previous_manifest_sha256="e" * 64
     )
     tx.deployments.add(deployment)
+    tx.audit_entries.append(
+        chained(
+            None,
+            recorded_at=NOW,
+            actor="token local (admin)",
+            method="RolloutService/CreateRollout",
+            parameters="release=digits:1",
+            outcome="allowed",
+            request_id="request",
+        )
+    )
     tx.deployment_reports.add_once("report", deployment.id, DeploymentState.ACTIVE, "", NOW)
 
 

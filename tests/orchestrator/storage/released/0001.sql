@@ -18,6 +18,21 @@ CREATE TABLE api_tokens (
 	CONSTRAINT uq_api_tokens_secret_hash UNIQUE (secret_hash)
 );
 INSERT INTO "api_tokens" VALUES(1,'token-5','ci','viewer','hash-6','2026-11-24 12:30:15.123456','2026-11-24 12:30:15.123456',0);
+CREATE TABLE audit_entries (
+	position INTEGER NOT NULL, 
+	number BIGINT NOT NULL, 
+	recorded_at DATETIME NOT NULL, 
+	actor TEXT NOT NULL, 
+	method TEXT NOT NULL, 
+	parameters TEXT NOT NULL, 
+	outcome TEXT NOT NULL, 
+	request_id TEXT NOT NULL, 
+	previous_hash TEXT NOT NULL, 
+	hash TEXT NOT NULL, 
+	CONSTRAINT pk_audit_entries PRIMARY KEY (position), 
+	CONSTRAINT uq_audit_entries_number UNIQUE (number)
+);
+INSERT INTO "audit_entries" VALUES(1,1,'2026-11-24 12:30:15.123456','token local (admin)','RolloutService/CreateRollout','release=digits:1','allowed','request','0000000000000000000000000000000000000000000000000000000000000000','289a0bc7ec22cabdb7792feffec2764dae5879de683f7b58e669544ece356023');
 CREATE TABLE deployment_reports (
 	position INTEGER NOT NULL, 
 	report_id TEXT NOT NULL, 

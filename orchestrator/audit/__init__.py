@@ -1,0 +1,1 @@
+"""Who asked for which change: append-only, and chained by hashes."""
