@@ -158,7 +158,8 @@ def test_measure_first_stops_when_nothing_smaller_has_a_chance() -> None:
         for n in range(1, 41)
     ]
     game = play(make_sampler("measure-first"), truths, 0.85, 1, 0)
-    assert game.best == 20_000
+    assert game.best is not None
+    assert 20_000 <= game.best <= 21_000
     assert len(game.trained) <= 12
 
 
