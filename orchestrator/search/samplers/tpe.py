@@ -69,7 +69,9 @@ class Tpe(Sampler):
             if candidate.size_bytes and (candidate.accuracy is not None or candidate.effort is Effort.OVER)
         ]
         # A seed alone would have it suggest the same again where all that was learned is that the last was no good.
-        study = self._optuna.create_study(sampler=self._optuna.samplers.TPESampler(seed=knowledge.seed + len(over)))
+        study: Study = self._optuna.create_study(
+            sampler=self._optuna.samplers.TPESampler(seed=knowledge.seed + len(over))
+        )
         for candidate in over:
             params: dict[str, float | str] = {"kind": candidate.kind}
             params |= {f"position_{axis}": candidate.position[axis] for axis in range(axes)}
