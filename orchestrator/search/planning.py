@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.search.samplers.sampler import Candidate, Effort, Knowledge, Sampler
 from orchestrator.search.search import Search
@@ -73,7 +75,9 @@ def plan(
 def knowledge_of(search: Search, trials: Sequence[Trial], *, running: Collection[str], slots: int) -> Knowledge:
     """What a sampler may know of the search."""
     best = next((trial for trial in trials if trial.id == search.best_trial_id), None)
-    whole = max((parameters[0] for trial in trials if (parameters := _parameters(trial))), default=None)
+    reports = [json.loads(trial.passes_json) for trial in trials]
+    whole = max((int(found[0]["before"]["parameters"]) for found in reports if found), default=None)
+    methods = sorted({report["name"] for found in reports for report in found if _log_share_left(report)})
     return Knowledge(
         candidates=tuple(
             Candidate(
@@ -82,10 +86,15 @@ def knowledge_of(search: Search, trials: Sequence[Trial], *, running: Collection
                 effort=_EFFORTS.get(trial.state, Effort.OVER),
                 running=trial.id in running,
                 size_bytes=trial.size_bytes,
-                parameters=parameters[1] if (parameters := _parameters(trial)) else _whole_if_built(trial, whole),
+                parameters=int(found[-1]["after"]["parameters"]) if found else _whole_if_built(trial, whole),
                 accuracy=trial.accuracy,
+                position=tuple(
+                    sum(_log_share_left(report) for report in found if report["name"] == method) for method in methods
+                ),
+                # What leaves every weight in its place changes what it is written in.
+                kind=" + ".join(report["title"] for report in found if not _log_share_left(report)),
             )
-            for trial in trials
+            for trial, found in zip(trials, reports, strict=True)
         ),
         best_size_bytes=None if best is None else best.size_bytes,
         accuracy_floor=search.spec.budgets.budgets().accuracy_floor(trials[0].accuracy),
@@ -94,12 +103,10 @@ def knowledge_of(search: Search, trials: Sequence[Trial], *, running: Collection
     )
 
 
-def _parameters(trial: Trial) -> tuple[int, int] | None:
-    """Parameters before the first pass and after the last; None as long as no pass has reported."""
-    reports = json.loads(trial.passes_json)
-    if not reports:
-        return None
-    return int(reports[0]["before"]["parameters"]), int(reports[-1]["after"]["parameters"])
+def _log_share_left(report: Mapping[str, Any]) -> float:
+    """Logarithm of the share of the weights that a pass left: 0 where it left all."""
+    before, after = int(report["before"]["parameters"]), int(report["after"]["parameters"])
+    return math.log(max(1, after) / max(1, before))
 
 
 def _whole_if_built(trial: Trial, whole: int | None) -> int | None:

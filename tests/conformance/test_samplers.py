@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, EntryPoints
 
@@ -48,6 +49,9 @@ KNOWLEDGE = st.builds(
             size_bytes=st.none() | st.integers(1, 10**9),
             parameters=st.none() | st.integers(1, 10**9),
             accuracy=st.none() | st.floats(0, 1),
+            position=st.just(()) | st.tuples(st.floats(-5, 5), st.floats(-5, 5)),
+            kind=st.sampled_from(("", "int8")),
+            training=st.sampled_from(("", "shared")),
         ),
         min_size=1,
         max_size=15,
@@ -64,6 +68,7 @@ every_sampler = pytest.mark.parametrize("name", sorted(SAMPLERS))
 
 @every_sampler
 @given(knowledge=KNOWLEDGE)
+@settings(max_examples=50, deadline=None)
 def test_only_candidates_that_are_not_over_are_wanted_and_each_once(name: str, knowledge: Knowledge) -> None:
     wanted = make_sampler(name).wanted(knowledge)
     remaining = {candidate.id for candidate in knowledge.candidates if candidate.effort is not Effort.OVER}
@@ -73,13 +78,25 @@ def test_only_candidates_that_are_not_over_are_wanted_and_each_once(name: str, k
 
 @every_sampler
 @given(knowledge=KNOWLEDGE)
+@settings(max_examples=50, deadline=None)
 def test_equal_knowledge_leads_to_equal_wishes(name: str, knowledge: Knowledge) -> None:
     assert make_sampler(name).wanted(knowledge) == make_sampler(name).wanted(replace(knowledge))
 
 
 @every_sampler
 @given(truths=TRUTHS, floor=st.none() | st.floats(0, 1), slots=st.integers(1, 3), seed=st.integers(0, 5))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
+def test_something_feasible_is_found_where_there_is_anything(
+    name: str, truths: list[Truth], floor: float | None, slots: int, seed: int
+) -> None:
+    feasible = [t.size_bytes for t in truths if t.fits_the_device and (floor is None or t.accuracy >= floor)]
+    best = play(make_sampler(name), truths, floor, slots, seed).best
+    assert best in feasible if feasible else best is None
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - {"measure-first"}))
+@given(truths=TRUTHS, floor=st.none() | st.floats(0, 1), slots=st.integers(1, 3), seed=st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
 def test_the_smallest_feasible_candidate_is_found(
     name: str, truths: list[Truth], floor: float | None, slots: int, seed: int
 ) -> None:
@@ -87,7 +104,15 @@ def test_the_smallest_feasible_candidate_is_found(
     assert play(make_sampler(name), truths, floor, slots, seed).best == min(feasible, default=None)
 
 
+@given(truths=TRUTHS)
+@settings(max_examples=60, deadline=None)
+def test_measure_first_finds_the_smallest_where_accuracy_does_not_matter(truths: list[Truth]) -> None:
+    feasible = [truth.size_bytes for truth in truths if truth.fits_the_device]
+    assert play(make_sampler("measure-first"), truths, None, 1, 0).best == min(feasible, default=None)
+
+
 @given(truths=TRUTHS, floor=st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
 def test_measure_first_trains_nothing_that_no_device_can_run(truths: list[Truth], floor: float) -> None:
     game = play(make_sampler("measure-first"), truths, floor, 1, 0)
     assert all(truths[number].fits_the_device for number in game.trained)
@@ -122,6 +147,27 @@ def test_measure_first_looks_at_both_ends_before_the_middle() -> None:
     )
     knowledge = Knowledge(candidates=candidates, best_size_bytes=None, accuracy_floor=0.9, slots=1, seed=0)
     assert set(make_sampler("measure-first").wanted(knowledge)[:2]) == {"0", "2"}
+
+
+def test_measure_first_stops_when_nothing_smaller_has_a_chance() -> None:
+    """What the larger half holds, the smaller half is far from: it need not be trained to be given up."""
+    truths = [
+        Truth(
+            size_bytes=1000 * n, parameters=250 * n, accuracy=0.9 if n >= 20 else 0.1 + 0.001 * n, fits_the_device=True
+        )
+        for n in range(1, 41)
+    ]
+    game = play(make_sampler("measure-first"), truths, 0.85, 1, 0)
+    assert game.best is not None
+    assert 20_000 <= game.best <= 21_000
+    assert len(game.trained) <= 12
+
+
+def test_without_optuna_its_sampler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(InvalidInputError, match="needs Optuna") as caught:
+        make_sampler("tpe")
+    assert caught.value.hint == "pip install 'fleetfit[optuna]'"
 
 
 def test_an_unknown_sampler_is_refused_with_the_nearest() -> None:

@@ -1,26 +1,24 @@
-"""Measure first, then train: what is cheap to know is known of all candidates before the first of them is trained.
+"""Measure first, then train: what is cheap to know is known of a candidate before it is trained.
 
 Size is free and devices take seconds, so all that remains uncertain when it comes to training is accuracy. The next
 candidate is the one with the greatest expected gain: the size that it would save, times the probability that its
-accuracy holds.
-
-That probability comes from a noisy bisection: somewhere there is a number of weights below which accuracy is lost, each
-training is evidence for where, and near that place any training may mislead, because the order of accuracies is not
-quite that of weights (in measurements, about every sixth pair of small networks was the other way round).
+accuracy holds, by what the trainings so far tell of it (``orchestrator.search.surrogate``). The search ends of its own
+accord when no training is worth it any more (``orchestrator.search.gain``), but never without a feasible candidate as
+long as there is one left to try.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
+from orchestrator.search.gain import Gain, Prospect, expected_gains
 from orchestrator.search.samplers.sampler import Candidate, Effort, Knowledge, Sampler
+from orchestrator.search.surrogate import AccuracySurrogate, Point
 
-# How far from the threshold a candidate's accuracy is still uncertain, in the logarithm of its weights.
-_BLUR = 0.25
-# How often a candidate far from it is a surprise all the same.
-_SURPRISE = 0.01
-_GRID = 64
+# As long as nothing is feasible, savings count from the largest candidate's size times this.
+_HEADROOM = 1.5
 
 
 class MeasureFirst(Sampler):
@@ -31,12 +29,26 @@ class MeasureFirst(Sampler):
         remaining = [candidate for candidate in knowledge.candidates if candidate.effort is not Effort.OVER]
         confirm = [candidate for candidate in remaining if candidate.effort is Effort.CONFIRM]
         build = [candidate for candidate in remaining if candidate.effort is Effort.BUILD]
-        gain = _expected_gain(knowledge)
-        undecided = [candidate for candidate in remaining if candidate.effort in (Effort.MEASURE, Effort.TRAIN)]
-        undecided.sort(key=lambda candidate: (-gain(candidate), candidate.number))
+        gains = _gains(knowledge)
+        undecided = [
+            candidate
+            for candidate in remaining
+            if candidate.effort in (Effort.MEASURE, Effort.TRAIN) and candidate.training_key in gains
+        ]
+        undecided.sort(
+            key=lambda candidate: (
+                -gains[candidate.training_key].saving, candidate.size_bytes or 0, candidate.number,
+            )
+        )  # fmt: skip
         # One that is not measured yet may turn out better than those that are: they wait for it.
-        promising = [candidate for candidate in undecided[: knowledge.slots] if gain(candidate) > 0]
-        train = [candidate for candidate in promising if candidate.effort is Effort.TRAIN]
+        best = list(dict.fromkeys(candidate.training_key for candidate in undecided))[: knowledge.slots]
+        unknown = {candidate.training_key for candidate in undecided if candidate.effort is Effort.MEASURE}
+        train = [
+            candidate
+            for candidate in undecided
+            if candidate.training_key in best
+            and candidate.training_key not in unknown
+        ]  # fmt: skip
         measure = _extremes_first(
             [candidate for candidate in undecided if candidate.effort is Effort.MEASURE], knowledge
         )
@@ -56,66 +68,57 @@ def _extremes_first(by_gain: list[Candidate], knowledge: Knowledge) -> list[Cand
     return sorted(by_gain, key=lambda candidate: candidate.number not in ends)
 
 
-def _expected_gain(knowledge: Knowledge) -> Callable[[Candidate], float]:
-    """Logarithm of the size that a candidate would save, times the probability that its accuracy holds.
+def _gains(knowledge: Knowledge) -> Mapping[str, Gain]:
+    """What each training is expected to gain, of those that are worth it.
 
     A candidate that only waits to be confirmed is taken for feasible already: it seldom fails, and if it does, those
-    that it held back are looked at again.
+    that it held back are looked at again. As long as nothing is feasible, every training is worth it.
     """
-    sizes = [candidate.size_bytes for candidate in knowledge.candidates if candidate.size_bytes]
-    almost = [candidate.size_bytes for candidate in knowledge.candidates if candidate.effort is Effort.CONFIRM]
-    reference = min(filter(None, [knowledge.best_size_bytes, *almost]), default=2 * max(sizes, default=1))
-    holds = _probability_of_holding(knowledge)
-
-    def gain(candidate: Candidate) -> float:
-        if not candidate.size_bytes:
-            return 0.0
-        return max(0.0, math.log(reference / candidate.size_bytes)) * holds(_capacity(candidate))
-
-    return gain
-
-
-def _probability_of_holding(knowledge: Knowledge) -> Callable[[float], float]:
-    """From the logarithm of a candidate's weights, the probability that its accuracy reaches the floor."""
-    floor = knowledge.accuracy_floor
-    if floor is None:
-        return lambda _: 1.0
-    seen = [
-        (_capacity(candidate), candidate.accuracy >= floor)
-        for candidate in knowledge.candidates
-        if candidate.accuracy is not None and candidate.size_bytes
+    sized = [candidate for candidate in knowledge.candidates if candidate.size_bytes is not None]
+    if not sized:
+        return {}
+    almost = [candidate.size_bytes or 0 for candidate in sized if candidate.effort is Effort.CONFIRM]
+    feasible = [*almost, *([] if knowledge.best_size_bytes is None else [knowledge.best_size_bytes])]
+    largest = max(max(1, candidate.size_bytes or 0) for candidate in sized)
+    prospects = [
+        Prospect(training=candidate.training_key, size_bytes=candidate.size_bytes or 0, chance=chance)
+        for candidate, chance in zip(sized, _chances(sized, knowledge.accuracy_floor), strict=True)
+        if candidate.effort in (Effort.MEASURE, Effort.TRAIN)
     ]
-    capacities = [_capacity(candidate) for candidate in knowledge.candidates if candidate.size_bytes]
-    thresholds = _grid(min(capacities, default=0.0), max(capacities, default=0.0))
-    weights = _posterior(thresholds, seen)
+    gains = expected_gains(prospects, reference_bytes=min(feasible, default=_HEADROOM * largest))
+    if not feasible:
+        return gains
+    return {training: gain for training, gain in gains.items() if gain.worthwhile}
 
-    def holds(capacity: float) -> float:
-        return sum(
-            weight * _likelihood(capacity, True, threshold)
-            for weight, threshold in zip(weights, thresholds, strict=True)
+
+def _chances(candidates: Sequence[Candidate], floor: float | None) -> Sequence[float]:
+    """For each candidate, the probability that its accuracy reaches the floor."""
+    if floor is None:
+        return [1.0] * len(candidates)
+    # Without positions that compare, candidates differ by their weights alone.
+    comparable = len({len(candidate.position) for candidate in candidates}) == 1 and candidates[0].position
+    points = tuple(
+        Point(
+            position=candidate.position if comparable else (_capacity(candidate),),
+            capacity=_capacity(candidate),
+            kind=candidate.kind,
+            training=candidate.training_key,
         )
-
-    return holds
-
-
-def _posterior(thresholds: Sequence[float], seen: Sequence[tuple[float, bool]]) -> list[float]:
-    weights = [math.prod(_likelihood(capacity, held, threshold) for capacity, held in seen) for threshold in thresholds]
-    total = sum(weights)
-    return [weight / total for weight in weights]
+        for candidate in candidates
+    )
+    return _foretold(points, tuple(candidate.accuracy for candidate in candidates), floor)
 
 
-def _likelihood(capacity: float, held: bool, threshold: float) -> float:
-    """Probability of the outcome, if accuracy is lost below the threshold."""
-    holds = _SURPRISE + (1 - 2 * _SURPRISE) * 0.5 * (1 + math.tanh((capacity - threshold) / (2 * _BLUR)))
-    return holds if held else 1 - holds
-
-
-def _grid(low: float, high: float) -> list[float]:
-    """Thresholds from just below the smallest candidate to just above the largest, evenly in the logarithm."""
-    margin = (high - low) / _GRID or 1.0
-    return [low - margin + (high - low + 2 * margin) * position / (_GRID - 1) for position in range(_GRID)]
+@lru_cache(maxsize=16)
+def _foretold(points: tuple[Point, ...], accuracies: tuple[float | None, ...], floor: float) -> tuple[float, ...]:
+    """The same for the same: while devices measure, nothing new is known of accuracies."""
+    seen = [(place, accuracy) for place, accuracy in enumerate(accuracies) if accuracy is not None]
+    chances = AccuracySurrogate(points).chances(
+        [place for place, _ in seen], [accuracy for _, accuracy in seen], floor=floor
+    )
+    return tuple(chances.tolist())
 
 
 def _capacity(candidate: Candidate) -> float:
     """Logarithm of the weights; where nobody counted them, of as many as would fill the file in single precision."""
-    return math.log(candidate.parameters or max(1, (candidate.size_bytes or 0) // 4))
+    return math.log(max(1, candidate.parameters or (candidate.size_bytes or 0) // 4))

@@ -12,6 +12,7 @@ from orchestrator.search.samplers.exhaustive import Exhaustive
 from orchestrator.search.samplers.measure_first import MeasureFirst
 from orchestrator.search.samplers.random import Random
 from orchestrator.search.samplers.sampler import Sampler
+from orchestrator.search.samplers.tpe import Tpe
 
 ENTRY_POINT_GROUP = "fleetfit.samplers"
 
@@ -20,6 +21,7 @@ SAMPLERS: Mapping[str, type[Sampler]] = MappingProxyType(
         "measure-first": MeasureFirst,
         "exhaustive": Exhaustive,
         "random": Random,
+        "tpe": Tpe,
     }
 )
 

@@ -34,6 +34,17 @@ class Candidate:
     parameters: int | None
     # Known once it was trained.
     accuracy: float | None
+    # Where it is in the space: logarithms of widths or of what stands for them, the same quantities for all candidates.
+    position: tuple[float, ...] = ()
+    # Equal for candidates whose weights have the same types.
+    kind: str = ""
+    # Equal for candidates that one training yields; empty: it has its own.
+    training: str = ""
+
+    @property
+    def training_key(self) -> str:
+        """Names the training that the candidate needs."""
+        return self.training or self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

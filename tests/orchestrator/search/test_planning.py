@@ -1,6 +1,9 @@
 import json
+import math
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from orchestrator.search.planning import Move, knowledge_of, plan
 from orchestrator.search.samplers.exhaustive import Exhaustive
@@ -104,3 +107,25 @@ def test_reports_without_passes_have_no_weights_of_their_own() -> None:
     assert json.loads(passes_json("baseline", Facts(size_bytes=1))) == []
     (candidate,) = knowledge_of(a_search(), [a_baseline()], running=(), slots=1).candidates
     assert candidate.parameters is None
+
+
+def test_what_each_method_left_of_the_weights_is_where_a_candidate_is() -> None:
+    def reports(*passes: tuple[str, int, int]) -> str:
+        return json.dumps(
+            [
+                {"name": name, "title": name, "before": {"parameters": before}, "after": {"parameters": after}}
+                for name, before, after in passes
+            ]
+        )
+
+    trials = [
+        a_baseline(),
+        a_trial(1, S.TRAINING, passes_json=reports(("prune", 1000, 500), ("int8", 500, 500))),
+        a_trial(2, S.TRAINING, passes_json=reports(("prune", 1000, 500), ("factor", 500, 250))),
+    ]
+    baseline, pruned, factored = knowledge_of(a_search(), trials, running=(), slots=1).candidates
+    half = pytest.approx(math.log(0.5))
+    assert baseline.position == (0, 0)
+    assert pruned.position == (0, half)
+    assert factored.position == (half, half)
+    assert [candidate.kind for candidate in (baseline, pruned, factored)] == ["", "int8", ""]
