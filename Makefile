@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup demo test check format protos protos-check bench clean
+.PHONY: setup demo test test-thorough check format protos protos-check bench clean
 
 setup: $(VENV)/.installed
 
@@ -17,7 +17,10 @@ demo: setup
 	$(BIN)/fleetfit demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not thorough"
+
+test-thorough: setup
+	$(BIN)/python -m pytest -m thorough
 
 check: setup protos-check
 	$(BIN)/ruff format --check .

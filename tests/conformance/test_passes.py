@@ -40,7 +40,13 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "weight_sharing": [{"bits": 4}, {"bits": 5}],
 }
 CASES = [
-    pytest.param(name, index, network, id=f"{name}-{index}-{network}")
+    pytest.param(
+        name,
+        index,
+        network,
+        id=f"{name}-{index}-{network}",
+        marks=[] if network == "plain" else pytest.mark.thorough,
+    )
     for name, examples in EXAMPLES.items()
     for index in range(len(examples))
     for network in WORKLOADS
