@@ -19,10 +19,11 @@ from pipelines.evaluation.structure import structure_sha256, weight_bytes
 from pipelines.export.artifact import Artifact
 from pipelines.network import Network
 from pipelines.observer import NullObserver, Observer
-from pipelines.passes import FLOAT_TOLERANCE, Figures, Pass, PassReport, Stage
+from pipelines.passes import Figures, Pass, PassReport, Stage
 from pipelines.recipe import Recipe
 from pipelines.samples import Samples
 from pipelines.seeding import seeded
+from pipelines.tolerance import FLOAT_TOLERANCE
 from pipelines.training import Schedule, TaskObjective, Trainer
 from pipelines.workload import Workload, as_tuple
 

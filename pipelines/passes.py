@@ -16,15 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from pipelines.strict import StrictModel
+from pipelines.tolerance import FLOAT_TOLERANCE
 
 if TYPE_CHECKING:
     from pipelines.context import Context
-
-
-# Largest difference, as a share of the outputs' largest magnitude, that another order of additions in float32 may make.
-FLOAT_TOLERANCE = 1e-3
-# The same for int8, where a sum that is rounded the other way is a whole step.
-INT8_TOLERANCE = 0.05
 
 
 class Stage(IntEnum):

@@ -12,8 +12,8 @@ from torch import nn
 from pipelines.errors import ParityError
 from pipelines.evaluation.runtime import open_artifact
 from pipelines.export.artifact import Artifact
-from pipelines.passes import FLOAT_TOLERANCE
 from pipelines.samples import Batch
+from pipelines.tolerance import FLOAT_TOLERANCE
 
 
 @torch.no_grad()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pipelines.passes import INT8_TOLERANCE, Pass, Stage
+from pipelines.passes import Pass, Stage
+from pipelines.tolerance import INT8_TOLERANCE
 
 if TYPE_CHECKING:
     from pipelines.context import Context

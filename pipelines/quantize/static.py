@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.passes import INT8_TOLERANCE, Pass, Stage
+from pipelines.passes import Pass, Stage
+from pipelines.tolerance import INT8_TOLERANCE
 
 if TYPE_CHECKING:
     from pipelines.context import Context
