@@ -70,6 +70,7 @@ def make_environment(*arguments: str | Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(["sh", script, *map(str, arguments)], capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.thorough
 def test_a_devices_environment_holds_the_agent_and_no_pip_and_is_brought_up_to_date(tmp_path: Path) -> None:
     home = tmp_path / "agent"
     for version in ("1.0", "2.0"):
@@ -84,6 +85,7 @@ def test_a_devices_environment_holds_the_agent_and_no_pip_and_is_brought_up_to_d
     assert {path.name for path in packages.iterdir()} == {"tinyagent.py", "tinyagent-2.0.dist-info", "__pycache__"}
 
 
+@pytest.mark.thorough
 def test_an_environment_that_cannot_be_filled_is_an_error_and_leaves_no_builder_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def test_the_loop_from_joining_to_a_refused_forgery(fleet: LocalFleet, spec: str
     assert [rollout["state"] for rollout in fleet.cli_json("rollout", "list")["rollouts"]] == ["failed", "succeeded"]
 
 
+@pytest.mark.thorough
 def test_a_budget_that_nothing_meets_names_it_and_by_how_much(fleet: LocalFleet, spec: str) -> None:
     fleet.start_orchestrator()
     agent = fleet.join("bench")
@@ -62,6 +63,7 @@ def test_a_budget_that_nothing_meets_names_it_and_by_how_much(fleet: LocalFleet,
     assert not any(trial["train_s"] for trial in found["trials"] if trial["number"] > 0), "trained for nothing"
 
 
+@pytest.mark.thorough
 def test_a_workload_that_raises_ends_the_search_with_file_and_line(fleet: LocalFleet, tmp_path: Path) -> None:
     fleet.start_orchestrator()
     agent = fleet.join("bench")
@@ -76,6 +78,7 @@ def test_a_workload_that_raises_ends_the_search_with_file_and_line(fleet: LocalF
     assert "Traceback" not in searched.stderr
 
 
+@pytest.mark.thorough
 def test_stopping_leaves_no_process_behind(fleet: LocalFleet, spec: str) -> None:
     orchestrator = fleet.start_orchestrator()
     agent = fleet.join("bench")

@@ -167,6 +167,7 @@ def test_the_command_refuses_a_garbled_model_in_one_line(tmp_path: Path) -> None
     assert [line.split(":")[0] for line in shown.stderr.splitlines()] == ["error", "hint"]
 
 
+@pytest.mark.thorough
 def test_the_command_compares_two_real_models(probe: Path) -> None:
     pytest.importorskip("onnxruntime")
     shown = agent("profile", probe, "--compare", probe, "--pairs", "3", "--json")

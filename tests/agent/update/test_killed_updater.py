@@ -134,6 +134,7 @@ def test_an_update_that_is_killed_at_any_moment_is_finished_by_the_next_process(
         assert device.slots() == {old.manifest_sha256, new.manifest_sha256}
 
 
+@pytest.mark.thorough
 def test_a_first_release_that_is_killed_at_any_moment_is_finished_by_the_next_process(server, moments):
     new = server.release(version="1", counter=1, model=NEW)
     for _moment, device in moments(allowed={None, NEW}, wish=new):
@@ -142,6 +143,7 @@ def test_a_first_release_that_is_killed_at_any_moment_is_finished_by_the_next_pr
         assert device.last(new).state is DeploymentState.ACTIVE
 
 
+@pytest.mark.thorough
 def test_going_back_that_is_killed_at_any_moment_is_finished_by_the_next_process(server, moments, monkeypatch):
     old = server.release(version="1", counter=1, model=OLD)
     new = server.release(version="2", counter=2, model=NEW)
